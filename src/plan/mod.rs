@@ -1,0 +1,1 @@
+//! Floor 7: from logical plan to operator graph.

@@ -1,0 +1,1 @@
+//! Floor 6: reads at one epoch, point reads, subscriptions.

@@ -1,0 +1,1 @@
+//! Floor 3: keyed tables for operators, and published views.

@@ -1,0 +1,1 @@
+//! Floor 10: the Postgres protocol. The only room with `pgwire`.
