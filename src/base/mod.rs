@@ -1,5 +1,12 @@
-//! Floor 0: what every room may use. Errors here; settings, clock, random and telemetry beside them.
+//! Floor 0: what every room may use. Errors, settings, the clock, random numbers, telemetry.
 
+pub mod clock;
 mod error;
+mod nearest;
+pub mod random;
+pub mod settings;
+pub mod telemetry;
 
 pub use error::{Error, ErrorKind, Result, ResultExt, sqlstate};
+pub use nearest::{did_you_mean, nearest};
+pub use settings::{SessionSettings, Settings};

@@ -1,1 +1,8 @@
-//! Floor 9: sessions, statements, jobs, the epoch coordinator, checkpoints and recovery.
+//! Floor 9: sessions, statements, jobs and their life, the epoch coordinator, checkpoints, recovery.
+
+mod api;
+
+pub use api::{
+    CancelReason, CancelToken, CopyFormat, Notice, Outcome, Prepared, RowStream, Severity, SqlEngine, SqlSession,
+    Statement, Tag, TransactionState,
+};
