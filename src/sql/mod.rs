@@ -1,1 +1,9 @@
-//! Floor 8: our dialect: from text to statements and bound logical plans.
+//! Floor 8: our SQL. Text to statements (`parse`), statements to DataFusion's logical plans (`bind`), WITH options to
+//! checked values (`options`). Knows nothing of running jobs.
+
+mod dialect;
+mod parse;
+mod statement;
+
+pub use parse::parse;
+pub use statement::*;

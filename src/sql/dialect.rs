@@ -1,0 +1,144 @@
+//! The token rules of our SQL: PostgreSQL's, plus the few spellings of streaming SQL that sqlparser asks a dialect about.
+
+use std::any::TypeId;
+
+use sqlparser::ast::{Expr, Ident};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+/// PostgreSQL's dialect with table versions, `TABLE x` as an argument, and aliases that leave `EMIT` alone.
+/// It says it *is* PostgreSQL's (`dialect()`), so that every branch sqlparser takes for that dialect stays on.
+#[derive(Debug, Default)]
+pub(super) struct MillstreamDialect {
+    postgres: PostgreSqlDialect,
+}
+
+macro_rules! as_postgres {
+    ($($method:ident),* $(,)?) => { $(
+        fn $method(&self) -> bool {
+            self.postgres.$method()
+        }
+    )* };
+}
+
+impl Dialect for MillstreamDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        self.postgres.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        self.postgres.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        self.postgres.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        self.postgres.is_identifier_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        self.postgres.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        self.postgres.is_custom_operator_part(ch)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        self.postgres.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        self.postgres.prec_value(precedence)
+    }
+
+    as_postgres!(
+        supports_unicode_string_literal,
+        supports_filter_during_aggregation,
+        supports_group_by_expr,
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        supports_create_index_with_clause,
+        supports_explain_with_utility_options,
+        supports_listen_notify,
+        supports_factorial_operator,
+        supports_bitwise_shift_operators,
+        supports_comment_on,
+        supports_load_extension,
+        supports_named_fn_args_with_colon_operator,
+        supports_named_fn_args_with_expr_name,
+        supports_empty_projections,
+        supports_nested_comments,
+        supports_string_escape_constant,
+        supports_numeric_literal_underscores,
+        supports_array_typedef_with_brackets,
+        supports_geometric_types,
+        supports_set_names,
+        supports_alter_column_type_using,
+        supports_notnull_operator,
+        supports_interval_options,
+        supports_insert_table_alias,
+        supports_create_table_like_parenthesized,
+        supports_select_wildcard_with_alias,
+        supports_comma_separated_trim,
+        supports_xml_expressions,
+        supports_comment_optimizer_hint,
+    );
+
+    // `FOR SYSTEM_TIME AS OF` is parsed so that it can be refused by name and place.
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    /// `FROM t EMIT ON WINDOW CLOSE` does not call the table "emit".
+    fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
+        // The word itself is already consumed when sqlparser asks.
+        parser.prev_token();
+        let word = parser.peek_token().token;
+        let after = parser.peek_nth_token(1).token;
+        parser.next_token();
+        if !explicit && is_word(&word, "emit") && is_word(&after, "on") {
+            return false;
+        }
+        explicit || self.is_table_alias(keyword, parser)
+    }
+
+    /// `TABLE bids` as an argument (`TUMBLE(TABLE bids, ...)`): only the planner of window functions takes it.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if !is_word(&parser.peek_token().token, "table") || !matches!(parser.peek_nth_token(1).token, Token::Word(_)) {
+            return None;
+        }
+        Some(parse_table_argument(parser))
+    }
+}
+
+fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let keyword = parser.next_token();
+    let name = parser.parse_object_name(false)?;
+    if is_word(&parser.peek_token().token, "partition") {
+        return parser.expected("`,` or `)` (PARTITION BY of a window is not supported)", parser.peek_token());
+    }
+    let idents = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
+    let mark = Ident { value: TABLE_ARGUMENT.to_string(), quote_style: None, span: keyword.span };
+    Ok(Expr::Named { expr: Box::new(Expr::CompoundIdentifier(idents)), name: mark })
+}
+
+/// The name under which [`Expr::Named`] carries a `TABLE x` argument.
+pub(super) const TABLE_ARGUMENT: &str = "__table";
+
+/// Whether `token` is the unquoted word `word` (given in lower case).
+pub(super) fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}

@@ -1,0 +1,123 @@
+//! Queries and changes of tables: sqlparser parses them, here they are narrowed to what we execute.
+
+use sqlparser::ast::{self, AssignmentTarget, FromTable, Spanned, TableFactor, TableObject};
+
+use super::super::statement::{Delete, Insert, Name, Statement, Update};
+use super::cursor::{Cursor, object_name};
+use crate::base::{Error, Result};
+
+pub(super) fn query(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let position = cursor.position();
+    let query = cursor.with_parser(|parser| parser.parse_query())?;
+    refuse_changes_in_query(&query, position)?;
+    Ok(Statement::Query(query))
+}
+
+/// `WITH x AS (...) INSERT/UPDATE/DELETE` parses as a query.
+fn refuse_changes_in_query(query: &ast::Query, position: usize) -> Result<()> {
+    match query.body.as_ref() {
+        ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
+            Err(refused("WITH before INSERT, UPDATE or DELETE", "Move the WITH into the query or condition.", position))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn change(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let position = cursor.position();
+    match cursor.with_parser(|parser| parser.parse_statement())? {
+        ast::Statement::Insert(insert) => insert_statement(insert, position),
+        ast::Statement::Update(update) => update_statement(update, position),
+        ast::Statement::Delete(delete) => delete_statement(delete, position),
+        _ => Err(cursor.unexpected("INSERT, UPDATE or DELETE")),
+    }
+}
+
+fn refused(what: &str, rewrite: &str, position: usize) -> Error {
+    Error::unsupported(format!("{what} is not supported")).with_hint(rewrite).at(position)
+}
+
+const NO_RETURNING: &str = "Leave RETURNING out and SELECT the rows afterwards.";
+
+fn insert_statement(insert: ast::Insert, position: usize) -> Result<Statement> {
+    if insert.returning.is_some() {
+        return Err(refused("INSERT ... RETURNING", NO_RETURNING, position));
+    }
+    if insert.on.is_some() {
+        return Err(refused(
+            "INSERT ... ON CONFLICT",
+            "UPDATE the rows that exist, and INSERT those that do not.",
+            position,
+        ));
+    }
+    if insert.overwrite || insert.replace_into || insert.or.is_some() || insert.partitioned.is_some() {
+        return Err(refused("this form of INSERT", "Write INSERT INTO table (columns) VALUES (...).", position));
+    }
+    let TableObject::TableName(table) = &insert.table else {
+        return Err(refused("INSERT into a function", "Write INSERT INTO table.", position));
+    };
+    if let Some(alias) = &insert.table_alias {
+        return Err(refused(&format!("alias \"{}\" in INSERT", alias.alias), "Leave the alias out.", position));
+    }
+    let columns = insert.columns.iter().map(|name| object_name(name, position)).collect::<Result<Vec<_>>>()?;
+    if let Some(query) = &insert.source {
+        refuse_changes_in_query(query, position)?;
+    }
+    Ok(Statement::Insert(Box::new(Insert { table: object_name(table, position)?, columns, source: insert.source })))
+}
+
+fn update_statement(update: ast::Update, position: usize) -> Result<Statement> {
+    if update.returning.is_some() {
+        return Err(refused("UPDATE ... RETURNING", NO_RETURNING, position));
+    }
+    if update.from.is_some() || !update.table.joins.is_empty() {
+        return Err(refused("UPDATE ... FROM", "Write the other table as a sub-query in SET or WHERE.", position));
+    }
+    if update.limit.is_some() || !update.order_by.is_empty() {
+        return Err(refused("UPDATE ... LIMIT", "Say which rows in WHERE.", position));
+    }
+    let (table, alias) = plain_table(&update.table.relation, position)?;
+    let assignments = update
+        .assignments
+        .into_iter()
+        .map(|assignment| match assignment.target {
+            AssignmentTarget::ColumnName(name) => Ok((object_name(&name, position)?, assignment.value)),
+            AssignmentTarget::Tuple(_) => {
+                let at = assignment.value.span().start.column as usize;
+                Err(refused("SET (a, b) = ...", "Write SET a = ..., b = ...", if at > 0 { at } else { position }))
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Statement::Update(Box::new(Update { table, alias, assignments, selection: update.selection })))
+}
+
+fn delete_statement(delete: ast::Delete, position: usize) -> Result<Statement> {
+    if delete.returning.is_some() {
+        return Err(refused("DELETE ... RETURNING", NO_RETURNING, position));
+    }
+    if delete.using.is_some() {
+        return Err(refused("DELETE ... USING", "Write the other table as a sub-query in WHERE.", position));
+    }
+    if delete.limit.is_some() || !delete.order_by.is_empty() {
+        return Err(refused("DELETE ... LIMIT", "Say which rows in WHERE.", position));
+    }
+    let tables = match &delete.from {
+        FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables) => tables,
+    };
+    let [table] = tables.as_slice() else {
+        return Err(refused("DELETE from several tables", "Write one DELETE for each.", position));
+    };
+    if !table.joins.is_empty() || !delete.tables.is_empty() {
+        return Err(refused("DELETE with joins", "Write the other table as a sub-query in WHERE.", position));
+    }
+    let (table, alias) = plain_table(&table.relation, position)?;
+    Ok(Statement::Delete(Box::new(Delete { table, alias, selection: delete.selection })))
+}
+
+/// The table of UPDATE and DELETE: a name with at most an alias.
+fn plain_table(factor: &TableFactor, position: usize) -> Result<(Name, Option<ast::TableAlias>)> {
+    match factor {
+        TableFactor::Table { name, alias, args: None, .. } => Ok((object_name(name, position)?, alias.clone())),
+        _ => Err(refused("a change of anything but a table", "Name a table.", position)),
+    }
+}

@@ -1,0 +1,309 @@
+//! Statements about the session and about what runs: SUBSCRIBE, COPY, SHOW, WAIT, SET, transactions.
+
+use sqlparser::tokenizer::Token;
+
+use super::super::statement::{Copy, CopyFormat, CopyFrom, Options, Set, Show, Statement, Subscribe};
+use super::clauses;
+use super::create::object_kind;
+use super::cursor::Cursor;
+use crate::base::{Error, Result};
+
+/// `SUBSCRIBE [TO] x [WITH (...)] [AS OF e]`.
+pub(super) fn subscribe(cursor: &mut Cursor<'_>) -> Result<Subscribe> {
+    cursor.advance();
+    cursor.take_words(&["to"]);
+    if cursor.peek_is(&Token::LParen) {
+        return Err(Error::unsupported("SUBSCRIBE to a query is not supported")
+            .with_hint("CREATE MATERIALIZED VIEW v AS the query, then SUBSCRIBE TO v.")
+            .at(cursor.position()));
+    }
+    let mut subscribe = Subscribe { relation: cursor.name()?, snapshot: true, progress: false, as_of: None };
+    loop {
+        if cursor.take_words(&["with"]) {
+            let options = clauses::option_list(cursor)?;
+            subscribe_options(&options, &mut subscribe)?;
+        } else if cursor.take_words(&["as", "of"]) {
+            let position = cursor.position();
+            let text = match cursor.peek_nth(0) {
+                Some(Token::Number(text, _) | Token::SingleQuotedString(text)) => text.clone(),
+                _ => return Err(cursor.unexpected("an epoch (a whole number)")),
+            };
+            cursor.advance();
+            let epoch = text.parse().map_err(|_| {
+                Error::syntax(format!("\"{text}\" is not an epoch"))
+                    .with_hint("Take the number from column ms_epoch of the last row that was received.")
+                    .at(position)
+            })?;
+            subscribe.as_of = Some(epoch);
+        } else {
+            return Ok(subscribe);
+        }
+    }
+}
+
+fn subscribe_options(options: &Options, subscribe: &mut Subscribe) -> Result<()> {
+    for (key, value) in &options.values {
+        let flag = boolean(&value.text).ok_or_else(|| {
+            Error::invalid(format!("option \"{key}\" takes true or false, not '{}'", value.text)).at(value.position)
+        })?;
+        match key.as_str() {
+            "snapshot" => subscribe.snapshot = flag,
+            "progress" => subscribe.progress = flag,
+            _ => {
+                return Err(Error::syntax(format!("SUBSCRIBE has no option \"{key}\""))
+                    .with_hint("It takes snapshot and progress.")
+                    .at(value.position));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A boolean as PostgreSQL reads it.
+pub(in crate::sql) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" | "t" => Some(true),
+        "false" | "off" | "no" | "0" | "f" => Some(false),
+        _ => None,
+    }
+}
+
+/// `COPY (SUBSCRIBE TO v | query) TO STDOUT [[WITH] (FORMAT csv, HEADER)]`.
+pub(super) fn copy(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    if !cursor.take(&Token::LParen) {
+        return Err(Error::unsupported("COPY of a table is not supported")
+            .with_hint("Write COPY (SELECT * FROM name) TO STDOUT; to load rows use INSERT, or a source over the file.")
+            .at(cursor.position()));
+    }
+    let from = if cursor.peek_is_word("subscribe") {
+        CopyFrom::Subscribe(subscribe(cursor)?)
+    } else {
+        CopyFrom::Query(cursor.with_parser(|parser| parser.parse_query())?)
+    };
+    cursor.expect(&Token::RParen)?;
+    cursor.expect_words(&["to"])?;
+    let position = cursor.position();
+    if !cursor.take_words(&["stdout"]) {
+        return Err(Error::unsupported("COPY writes to STDOUT only")
+            .with_hint("Write COPY (...) TO STDOUT; for files use CREATE SINK with connector = 'file'.")
+            .at(position));
+    }
+    let mut copy = Copy { from, format: CopyFormat::Text, header: false };
+    cursor.take_words(&["with"]);
+    if cursor.take(&Token::LParen) {
+        loop {
+            copy_option(cursor, &mut copy)?;
+            if cursor.take(&Token::RParen) {
+                break;
+            }
+            cursor.expect(&Token::Comma)?;
+        }
+    } else {
+        while !cursor.at_end() {
+            copy_option(cursor, &mut copy)?;
+        }
+    }
+    Ok(Statement::Copy(copy))
+}
+
+fn copy_option(cursor: &mut Cursor<'_>, copy: &mut Copy) -> Result<()> {
+    let position = cursor.position();
+    let word = cursor.peek_word();
+    match word.as_deref() {
+        Some("format") => {
+            cursor.advance();
+            copy_option(cursor, copy)
+        }
+        Some("csv") => {
+            cursor.advance();
+            copy.format = CopyFormat::Csv;
+            Ok(())
+        }
+        Some("text") => {
+            cursor.advance();
+            copy.format = CopyFormat::Text;
+            Ok(())
+        }
+        Some("header") => {
+            cursor.advance();
+            let value = match cursor.peek_nth(0) {
+                Some(Token::Word(word)) => boolean(&word.value),
+                Some(Token::SingleQuotedString(text) | Token::Number(text, _)) => boolean(text),
+                _ => None,
+            };
+            if value.is_some() {
+                cursor.advance();
+            }
+            copy.header = value.unwrap_or(true);
+            Ok(())
+        }
+        Some(other @ ("binary" | "delimiter" | "null" | "quote" | "escape" | "encoding" | "force_quote")) => {
+            Err(Error::unsupported(format!("COPY option {} is not supported", other.to_uppercase()))
+                .with_hint("COPY takes FORMAT text, FORMAT csv and HEADER.")
+                .at(position))
+        }
+        _ => Err(cursor.unexpected("FORMAT text, FORMAT csv or HEADER")),
+    }
+}
+
+pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    if cursor.take_words(&["create"]) {
+        let kind = object_kind(cursor, false);
+        return Ok(Statement::Show(Show::Create { kind, name: cursor.name()? }));
+    }
+    if let Some(kind) = object_kind(cursor, true) {
+        return Ok(Statement::Show(Show::Objects(kind)));
+    }
+    if cursor.take_words(&["jobs"]) {
+        return Ok(Statement::Show(Show::Jobs));
+    }
+    if cursor.take_words(&["all"]) {
+        return Ok(Statement::Show(Show::AllSettings));
+    }
+    Ok(Statement::Show(Show::Setting(setting_name(cursor)?)))
+}
+
+/// A setting's name; the standard's two-word spellings become PostgreSQL's names.
+fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    if cursor.take_words(&["time", "zone"]) {
+        return Ok("timezone".to_string());
+    }
+    if cursor.take_words(&["transaction", "isolation", "level"]) {
+        return Ok("transaction_isolation".to_string());
+    }
+    let mut name = cursor.column_name()?.name.to_lowercase();
+    while cursor.take(&Token::Period) {
+        name.push('.');
+        name.push_str(&cursor.column_name()?.name.to_lowercase());
+    }
+    Ok(name)
+}
+
+/// `WAIT FOR x, ...`.
+pub(super) fn wait(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    cursor.expect_words(&["for"])?;
+    let mut names = vec![cursor.name()?];
+    while cursor.take(&Token::Comma) {
+        names.push(cursor.name()?);
+    }
+    Ok(Statement::WaitFor(names))
+}
+
+/// `SET [SESSION | LOCAL] name {= | TO} value`, `SET TIME ZONE x`, `SET NAMES x`, `SET TRANSACTION ...`.
+pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    for scope in ["session", "local"] {
+        if cursor.peek_is_word(scope) && matches!(cursor.peek_nth(1), Some(Token::Word(_))) {
+            cursor.advance();
+        }
+    }
+    let position = cursor.position();
+    if cursor.take_words(&["transaction"]) || cursor.take_words(&["characteristics"]) {
+        while !cursor.at_end() {
+            cursor.advance();
+        }
+        let value = Some("serializable".to_string());
+        return Ok(Statement::Set(Set { name: "transaction_isolation".to_string(), value, position }));
+    }
+    if cursor.take_words(&["names"]) {
+        let value = set_values(cursor)?;
+        return Ok(Statement::Set(Set { name: "client_encoding".to_string(), value, position }));
+    }
+    let name = setting_name(cursor)?;
+    if name == "timezone" && !cursor.peek_is(&Token::Eq) && !cursor.peek_is_word("to") {
+        let value = set_values(cursor)?;
+        return Ok(Statement::Set(Set { name, value, position }));
+    }
+    if !cursor.take(&Token::Eq) && !cursor.take_words(&["to"]) {
+        return Err(cursor.unexpected("`=` or TO"));
+    }
+    let value = set_values(cursor)?;
+    Ok(Statement::Set(Set { name, value, position }))
+}
+
+/// One value or a comma-separated list of them; `DEFAULT` is none.
+fn set_values(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
+    if cursor.take_words(&["default"]) {
+        return Ok(None);
+    }
+    let mut values = Vec::new();
+    loop {
+        let minus = cursor.take(&Token::Minus);
+        let text = match cursor.peek_nth(0) {
+            Some(Token::Word(word)) if !minus => word.value.clone(),
+            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) if !minus => text.clone(),
+            Some(Token::Number(text, _)) => format!("{}{text}", if minus { "-" } else { "" }),
+            _ => return Err(cursor.unexpected("a value")),
+        };
+        cursor.advance();
+        values.push(text);
+        if !cursor.take(&Token::Comma) {
+            return Ok(Some(values.join(", ")));
+        }
+    }
+}
+
+pub(super) fn reset(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    if cursor.take_words(&["all"]) {
+        return Ok(Statement::Reset(None));
+    }
+    Ok(Statement::Reset(Some(setting_name(cursor)?)))
+}
+
+/// `BEGIN`, `START TRANSACTION`, `COMMIT`, `END`, `ROLLBACK`, `ABORT`; isolation levels and access modes are taken and
+/// mean nothing: every block is serializable.
+pub(super) fn transaction(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let word = cursor.peek_word().unwrap_or_default();
+    cursor.advance();
+    if word == "start" {
+        cursor.expect_words(&["transaction"])?;
+    } else if !cursor.take_words(&["transaction"]) {
+        cursor.take_words(&["work"]);
+    }
+    let statement = match word.as_str() {
+        "begin" | "start" => Statement::Begin,
+        "commit" | "end" => Statement::Commit,
+        _ => Statement::Rollback,
+    };
+    if matches!(statement, Statement::Begin) {
+        while !cursor.at_end() {
+            let mode = ["isolation", "level", "serializable", "repeatable", "read", "committed", "uncommitted"]
+                .iter()
+                .chain(["only", "write", "not", "deferrable"].iter())
+                .any(|mode| cursor.take_words(&[mode]));
+            if !mode && !cursor.take(&Token::Comma) {
+                return Err(cursor.unexpected("a transaction mode"));
+            }
+        }
+    } else if cursor.peek_is_word("to") || cursor.peek_is_word("prepared") {
+        return Err(Error::unsupported("savepoints and prepared transactions are not supported")
+            .with_hint("Use BEGIN, COMMIT and ROLLBACK alone.")
+            .at(cursor.position()));
+    } else if cursor.take_words(&["and", "no", "chain"]) {
+        // The default, spelled out.
+    }
+    Ok(statement)
+}
+
+pub(super) fn discard(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    for what in ["all", "plans", "temp", "temporary", "sequences"] {
+        if cursor.take_words(&[what]) {
+            return Ok(Statement::Discard);
+        }
+    }
+    Err(cursor.unexpected("ALL, PLANS, TEMP or SEQUENCES"))
+}
+
+pub(super) fn deallocate(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    cursor.take_words(&["prepare"]);
+    if cursor.take_words(&["all"]) {
+        return Ok(Statement::Deallocate(None));
+    }
+    Ok(Statement::Deallocate(Some(cursor.column_name()?.name)))
+}

@@ -1,0 +1,423 @@
+//! What a statement says, before any name in it is looked up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sqlparser::ast;
+
+pub use sqlparser::ast::Query;
+
+/// One statement of a text, with where it stands.
+#[derive(Clone, Debug)]
+pub struct ParsedStatement {
+    /// What it says.
+    pub statement: Statement,
+    /// The statement as written, without the semicolon: what the catalog keeps.
+    pub text: String,
+    /// Where it begins in the whole text: 1-based, in characters. Positions in errors count in the whole text.
+    pub position: usize,
+}
+
+/// A name as written, folded to lower case unless it was quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The schema before the point, if one was written.
+    pub schema: Option<String>,
+    /// The name itself.
+    pub name: String,
+    /// Where it stands (1-based, characters); 0 if unknown.
+    pub position: usize,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Every statement that the engine executes.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// Nothing between two semicolons.
+    Empty,
+    /// `CREATE SOURCE`.
+    CreateSource(CreateRelation),
+    /// `CREATE TABLE`.
+    CreateTable(CreateRelation),
+    /// `CREATE VIEW`.
+    CreateView(CreateView),
+    /// `CREATE MATERIALIZED VIEW`.
+    CreateMaterializedView(CreateView),
+    /// `CREATE SINK`.
+    CreateSink(CreateSink),
+    /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | SINK`.
+    Drop(Drop),
+    /// `INSERT INTO`.
+    Insert(Box<Insert>),
+    /// `UPDATE`.
+    Update(Box<Update>),
+    /// `DELETE FROM`.
+    Delete(Box<Delete>),
+    /// `SELECT`, `VALUES`, `WITH`, `TABLE`.
+    Query(Box<Query>),
+    /// `SUBSCRIBE TO`.
+    Subscribe(Subscribe),
+    /// `COPY (...) TO STDOUT`.
+    Copy(Copy),
+    /// `EXPLAIN`.
+    Explain(Box<Explain>),
+    /// `SHOW`.
+    Show(Show),
+    /// `DESCRIBE x`.
+    Describe(Name),
+    /// `FLUSH`.
+    Flush,
+    /// `WAIT FOR x, ...`.
+    WaitFor(Vec<Name>),
+    /// `SET name = value`.
+    Set(Set),
+    /// `RESET name`, `RESET ALL` (`None`).
+    Reset(Option<String>),
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin,
+    /// `COMMIT`, `END`.
+    Commit,
+    /// `ROLLBACK`, `ABORT`.
+    Rollback,
+    /// `DISCARD ALL | PLANS | TEMP | SEQUENCES`.
+    Discard,
+    /// `DEALLOCATE name`, `DEALLOCATE ALL` (`None`).
+    Deallocate(Option<String>),
+}
+
+/// The kinds of object that statements name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// A source.
+    Source,
+    /// A table.
+    Table,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A sink.
+    Sink,
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ObjectKind::Source => "source",
+            ObjectKind::Table => "table",
+            ObjectKind::View => "view",
+            ObjectKind::MaterializedView => "materialized view",
+            ObjectKind::Sink => "sink",
+        })
+    }
+}
+
+/// `CREATE SOURCE` and `CREATE TABLE`.
+#[derive(Clone, Debug)]
+pub struct CreateRelation {
+    /// Its name.
+    pub name: Name,
+    /// `IF NOT EXISTS`.
+    pub if_not_exists: bool,
+    /// Declared columns, generated ones among them, in order. Empty: to be asked of the connector.
+    pub columns: Vec<ColumnDeclaration>,
+    /// Columns of `PRIMARY KEY`, wherever it was written.
+    pub primary_key: Vec<Name>,
+    /// `WATERMARK FOR column AS expression`.
+    pub watermark: Option<WatermarkDeclaration>,
+    /// `INCLUDE`: what the connector knows beside the record.
+    pub include: Vec<Include>,
+    /// `WITH (...)`; absent for a table without connector.
+    pub options: Options,
+    /// `FORMAT ... ENCODE ... (...)`.
+    pub format: Option<FormatClause>,
+}
+
+/// One column of a column list.
+#[derive(Clone, Debug)]
+pub struct ColumnDeclaration {
+    /// Its name.
+    pub name: Name,
+    /// Its type; `None` only for a generated column, which has its expression's.
+    pub data_type: Option<ast::DataType>,
+    /// `NOT NULL`.
+    pub not_null: bool,
+    /// `DEFAULT`.
+    pub default: Option<ast::Expr>,
+    /// `AS expression`, `GENERATED ALWAYS AS (expression) STORED`.
+    pub generated: Option<ast::Expr>,
+}
+
+/// `WATERMARK FOR column AS expression`.
+#[derive(Clone, Debug)]
+pub struct WatermarkDeclaration {
+    /// The event-time column.
+    pub column: Name,
+    /// What it promises.
+    pub expression: ast::Expr,
+}
+
+/// One entry of `INCLUDE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Include {
+    /// `partition`, `offset`, `timestamp`, `key`, `headers`.
+    pub what: Name,
+    /// The column's name: `AS name`, or `_what`.
+    pub column: String,
+}
+
+/// Options as written: key → value, with where each key stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Keys folded to lower case, dots kept.
+    pub values: BTreeMap<String, OptionValue>,
+}
+
+/// The value of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionValue {
+    /// Its text: of a string literal the contents, else as written.
+    pub text: String,
+    /// Where its key stands (1-based, characters).
+    pub position: usize,
+}
+
+/// `FORMAT envelope ENCODE encoding (options)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormatClause {
+    /// How rows are enveloped.
+    pub envelope: Envelope,
+    /// How bytes spell a row.
+    pub encoding: Encoding,
+    /// Options of the encoding.
+    pub options: Options,
+    /// Where the clause begins.
+    pub position: usize,
+}
+
+/// Which change a record means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// Every record is an insert.
+    Plain,
+}
+
+/// How bytes spell a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// One JSON object per line.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// Parquet files.
+    Parquet,
+}
+
+impl Encoding {
+    /// Its name in messages and in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Json => "json",
+            Encoding::Csv => "csv",
+            Encoding::Parquet => "parquet",
+        }
+    }
+}
+
+/// When a view shows its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmitClause {
+    /// The current answer, revised each epoch: the default.
+    Changes,
+    /// `EMIT ON WINDOW CLOSE`, with where it stands.
+    WindowClose {
+        /// Where the clause begins (1-based, characters).
+        position: usize,
+    },
+}
+
+/// `CREATE VIEW` and `CREATE MATERIALIZED VIEW`.
+#[derive(Clone, Debug)]
+pub struct CreateView {
+    /// Its name.
+    pub name: Name,
+    /// `OR REPLACE` (views only).
+    pub or_replace: bool,
+    /// `IF NOT EXISTS`.
+    pub if_not_exists: bool,
+    /// Names for the columns; empty: those of the query.
+    pub columns: Vec<Name>,
+    /// `WITH (...)`.
+    pub options: Options,
+    /// The query.
+    pub query: Box<Query>,
+    /// The query as written.
+    pub query_text: String,
+    /// Its emit mode.
+    pub emit: EmitClause,
+}
+
+/// `CREATE SINK`.
+#[derive(Clone, Debug)]
+pub struct CreateSink {
+    /// Its name.
+    pub name: Name,
+    /// `IF NOT EXISTS`.
+    pub if_not_exists: bool,
+    /// What it sends.
+    pub from: SinkFrom,
+    /// `WITH (...)`.
+    pub options: Options,
+    /// `FORMAT ... ENCODE ...`.
+    pub format: Option<FormatClause>,
+}
+
+/// What a sink sends.
+#[derive(Clone, Debug)]
+pub enum SinkFrom {
+    /// `FROM relation`.
+    Relation(Name),
+    /// `AS query [EMIT ON WINDOW CLOSE]`.
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// Its emit mode.
+        emit: EmitClause,
+    },
+}
+
+/// `DROP`.
+#[derive(Clone, Debug)]
+pub struct Drop {
+    /// Of what kind.
+    pub kind: ObjectKind,
+    /// `IF EXISTS`.
+    pub if_exists: bool,
+    /// Which.
+    pub names: Vec<Name>,
+    /// `CASCADE`.
+    pub cascade: bool,
+}
+
+/// `INSERT INTO table [(columns)] query`.
+#[derive(Clone, Debug)]
+pub struct Insert {
+    /// Into which table.
+    pub table: Name,
+    /// The column list; empty: all columns in order.
+    pub columns: Vec<Name>,
+    /// The rows; `None`: `DEFAULT VALUES`.
+    pub source: Option<Box<Query>>,
+}
+
+/// `UPDATE table SET ... [WHERE ...]`.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Which table.
+    pub table: Name,
+    /// `AS alias`.
+    pub alias: Option<ast::TableAlias>,
+    /// What is set.
+    pub assignments: Vec<(Name, ast::Expr)>,
+    /// `WHERE`.
+    pub selection: Option<ast::Expr>,
+}
+
+/// `DELETE FROM table [WHERE ...]`.
+#[derive(Clone, Debug)]
+pub struct Delete {
+    /// Which table.
+    pub table: Name,
+    /// `AS alias`.
+    pub alias: Option<ast::TableAlias>,
+    /// `WHERE`.
+    pub selection: Option<ast::Expr>,
+}
+
+/// `SUBSCRIBE TO relation [WITH (...)] [AS OF epoch]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Which relation.
+    pub relation: Name,
+    /// Whether the present contents come first (default true).
+    pub snapshot: bool,
+    /// Whether epochs without changes are told (default false).
+    pub progress: bool,
+    /// Resume after this epoch.
+    pub as_of: Option<u64>,
+}
+
+/// `COPY (...) TO STDOUT [WITH (...)]`.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// What is copied.
+    pub from: CopyFrom,
+    /// In which spelling.
+    pub format: CopyFormat,
+    /// A first line of column names.
+    pub header: bool,
+}
+
+/// What COPY copies.
+#[derive(Clone, Debug)]
+pub enum CopyFrom {
+    /// A subscription.
+    Subscribe(Subscribe),
+    /// A query.
+    Query(Box<Query>),
+}
+
+/// The spelling of COPY's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// Tab-separated, backslash escapes, `\N` for NULL.
+    Text,
+    /// RFC 4180 with PostgreSQL's quoting.
+    Csv,
+}
+
+/// `EXPLAIN`.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// `SELECT`, `CREATE MATERIALIZED VIEW`, `CREATE SINK ... AS`, INSERT, UPDATE, DELETE.
+    pub statement: Statement,
+}
+
+/// `SHOW`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// `SHOW SOURCES | TABLES | VIEWS | MATERIALIZED VIEWS | SINKS`.
+    Objects(ObjectKind),
+    /// `SHOW JOBS`.
+    Jobs,
+    /// `SHOW CREATE [kind] x`.
+    Create {
+        /// The kind, if it was written.
+        kind: Option<ObjectKind>,
+        /// Which.
+        name: Name,
+    },
+    /// `SHOW setting`.
+    Setting(String),
+    /// `SHOW ALL`.
+    AllSettings,
+}
+
+/// `SET [SESSION | LOCAL] name = value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// The setting, in lower case.
+    pub name: String,
+    /// Its value; `None`: `DEFAULT`.
+    pub value: Option<String>,
+    /// Where the setting stands.
+    pub position: usize,
+}
