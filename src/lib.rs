@@ -29,3 +29,6 @@ pub mod engine;
 pub mod wire;
 
 pub mod cli;
+
+#[cfg(test)]
+mod tidy;
