@@ -5,9 +5,15 @@ use xxhash_rust::xxh3::xxh3_64;
 /// How many key groups there are, for ever: the number is part of every state key on disk.
 pub const KEY_GROUPS: usize = 256;
 
-/// The key group of a canonically encoded key ([`super::RowCodec`]): the low byte of its xxh3-64.
+/// The hash of a canonically encoded key ([`super::RowCodec`]): its xxh3-64. The low byte is its key group; the upper
+/// half is free for hash tables.
+pub fn key_hash(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
+/// The key group of a canonically encoded key: the low byte of its [`key_hash`].
 pub fn key_group(key: &[u8]) -> u8 {
-    (xxh3_64(key) & 0xff) as u8
+    (key_hash(key) & 0xff) as u8
 }
 
 /// The worker that owns `group` when the first `workers` workers share all groups: contiguous slices.

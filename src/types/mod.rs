@@ -12,7 +12,7 @@ mod watermark;
 pub use delta::{DeltaBatch, Weights};
 pub use epoch::Epoch;
 pub use id::{CheckpointId, JobId, NodeId, RelationId};
-pub use key_group::{KEY_GROUPS, key_group, worker_of};
+pub use key_group::{KEY_GROUPS, key_group, key_hash, worker_of};
 pub use position::{Position, SplitId};
 pub use row::{EncodedRows, RowCodec};
 pub use schema::{Column, Schema, SqlType};
