@@ -33,6 +33,27 @@ pub struct EncodedRows {
 }
 
 impl EncodedRows {
+    /// No rows, with room for `rows` of `bytes` in all.
+    pub fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        EncodedRows { data: Vec::with_capacity(bytes), offsets }
+    }
+
+    /// Appends a row that a codec has encoded.
+    pub fn push(&mut self, row: &[u8]) {
+        if self.offsets.is_empty() {
+            self.offsets.push(0);
+        }
+        self.data.extend_from_slice(row);
+        self.offsets.push(self.data.len());
+    }
+
+    /// Bytes of memory held.
+    pub fn bytes(&self) -> usize {
+        self.data.capacity() + self.offsets.capacity() * size_of::<usize>()
+    }
+
     /// How many rows.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
