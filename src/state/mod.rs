@@ -8,11 +8,14 @@ mod group;
 mod map;
 mod operator_state;
 mod ordered;
+mod published;
 mod residency;
 mod slots;
 mod spec;
 mod table;
 
+#[cfg(test)]
+mod tests;
 
 pub use bag::{BagTable, RowsOfKey};
 pub use budget::MemoryBudget;
@@ -21,6 +24,7 @@ pub use cut::TableCut;
 pub use map::{Change, MapTable};
 pub use operator_state::OperatorState;
 pub use ordered::OrderedTable;
+pub use published::{Hold, PublishedView, Run, ShardWriter, Snapshot, ViewCut, ViewLimits};
 pub use residency::{Read, Tier, Wanted};
 pub use spec::{TableKind, TableSpec};
 pub use table::StateTable;
