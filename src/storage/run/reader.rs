@@ -235,10 +235,7 @@ pub struct RunScan {
 
 impl RunScan {
     fn next_entry(&mut self) -> Result<Option<RunEntry>> {
-        let broken = |error: Error| match error.kind() {
-            crate::base::ErrorKind::Unavailable => error,
-            _ => self.run.0.broken(error.message()),
-        };
+        let broken = |error: Error| self.run.0.broken(error.message());
         loop {
             if let Some(cursor) = &mut self.cursor {
                 while cursor.step().map_err(broken)? {

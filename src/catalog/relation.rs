@@ -1,0 +1,207 @@
+//! What the catalog knows of one relation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Error, Result, sqlstate};
+use crate::types::{Epoch, JobId, RelationId, Schema};
+
+/// The schemas (namespaces) there are. Nobody makes others.
+pub mod schemas {
+    /// What users create.
+    pub const PUBLIC: &str = "public";
+    /// System views.
+    pub const CATALOG: &str = "ms_catalog";
+    /// Faults, by the name of the relation whose faults they are.
+    pub const FAULTS: &str = "ms_faults";
+    /// Late rows, by the name of the view that they were too late for.
+    pub const LATE: &str = "ms_late";
+}
+
+/// All of [`schemas`].
+pub const SCHEMAS: [&str; 4] = [schemas::PUBLIC, schemas::CATALOG, schemas::FAULTS, schemas::LATE];
+
+/// What kind of thing bears a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelationKind {
+    /// Fed from outside, not stored.
+    Source,
+    /// Stored, changed by its users or by a connector with upserts.
+    Table,
+    /// A named query, expanded where it is used.
+    View,
+    /// A query whose result is kept up to date.
+    MaterializedView,
+    /// An outside destination. Not read, but named and depended on like a relation.
+    Sink,
+    /// The late rows of a view.
+    Late(RelationId),
+    /// The faults of a source, table or view.
+    Faults(RelationId),
+    /// A view of the system's own state.
+    System,
+}
+
+impl RelationKind {
+    /// As messages and SQL call it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            RelationKind::Source => "source",
+            RelationKind::Table => "table",
+            RelationKind::View => "view",
+            RelationKind::MaterializedView => "materialized view",
+            RelationKind::Sink => "sink",
+            RelationKind::Late(_) => "late rows",
+            RelationKind::Faults(_) => "faults",
+            RelationKind::System => "system view",
+        }
+    }
+
+    /// The schema in which such relations live.
+    pub fn schema_name(self) -> &'static str {
+        match self {
+            RelationKind::Source
+            | RelationKind::Table
+            | RelationKind::View
+            | RelationKind::MaterializedView
+            | RelationKind::Sink => schemas::PUBLIC,
+            RelationKind::Late(_) => schemas::LATE,
+            RelationKind::Faults(_) => schemas::FAULTS,
+            RelationKind::System => schemas::CATALOG,
+        }
+    }
+
+    /// The relation to which it belongs and with which it is dropped.
+    pub fn owner(self) -> Option<RelationId> {
+        match self {
+            RelationKind::Late(owner) | RelationKind::Faults(owner) => Some(owner),
+            RelationKind::Source
+            | RelationKind::Table
+            | RelationKind::View
+            | RelationKind::MaterializedView
+            | RelationKind::Sink
+            | RelationKind::System => None,
+        }
+    }
+}
+
+/// WATERMARK FOR of a source or table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelationWatermark {
+    /// The event-time column, by its place.
+    pub column: usize,
+    /// The expression whose running maximum is the watermark, in the planner's own JSON.
+    pub expression: serde_json::Value,
+}
+
+/// One relation. Never changed in place: a change makes another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Relation {
+    /// Its number, for ever.
+    pub id: RelationId,
+    /// Its schema (namespace): that of its kind.
+    pub schema_name: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: RelationKind,
+    /// Its columns; of a sink those of what it receives.
+    pub columns: Schema,
+    /// The statement that created it, as it was written, without a semicolon. Empty for relations that nobody wrote.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sql: String,
+    /// Options of WITH, by key in lower case.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// The primary key by places of columns; empty if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_key: Vec<usize>,
+    /// WATERMARK FOR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<RelationWatermark>,
+    /// Whether it never carries a negative weight.
+    pub append_only: bool,
+    /// The job that computes or holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// The job's graph, in the dataflow's own JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Arc<str>>,
+    /// The epoch at which it was created.
+    pub created: Epoch,
+    /// COMMENT ON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// The relations that its definition names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub depends_on: BTreeSet<RelationId>,
+}
+
+impl Relation {
+    /// A relation with a number, a name, a kind and columns; the rest is empty, to be filled in.
+    pub fn new(id: RelationId, name: impl Into<String>, kind: RelationKind, columns: Schema) -> Relation {
+        Relation {
+            id,
+            schema_name: kind.schema_name().to_owned(),
+            name: name.into(),
+            kind,
+            columns,
+            sql: String::new(),
+            options: BTreeMap::new(),
+            primary_key: Vec::new(),
+            watermark: None,
+            append_only: false,
+            job: None,
+            graph: None,
+            created: Epoch::ZERO,
+            comment: None,
+            depends_on: BTreeSet::new(),
+        }
+    }
+
+    /// Kind and name as messages say them: `materialized view "hot"`, `late rows "ms_late.hot"`.
+    pub fn title(&self) -> String {
+        format!("{} \"{}\"", self.kind.noun(), self.path())
+    }
+
+    /// Its name, with its schema unless that is on the search path.
+    pub fn path(&self) -> String {
+        match self.schema_name.as_str() {
+            schemas::PUBLIC | schemas::CATALOG => self.name.clone(),
+            schema => format!("{schema}.{}", self.name),
+        }
+    }
+
+    /// Fails with 42809 when it is not of `kind`: for `DROP VIEW x` and the like.
+    pub fn require(&self, kind: RelationKind) -> Result<()> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        let error = Error::invalid(format!("\"{}\" is not a {}", self.path(), kind.noun()));
+        let hint = match self.kind {
+            RelationKind::Late(_) | RelationKind::Faults(_) => {
+                "It belongs to the relation of that name in schema public and goes with it."
+            }
+            RelationKind::System => "System views are always there.",
+            RelationKind::Source => "It is a source: name it with SOURCE.",
+            RelationKind::Table => "It is a table: name it with TABLE.",
+            RelationKind::View => "It is a view: name it with VIEW.",
+            RelationKind::MaterializedView => "It is a materialized view: name it with MATERIALIZED VIEW.",
+            RelationKind::Sink => "It is a sink: name it with SINK.",
+        };
+        Err(error.with_code(sqlstate::WRONG_OBJECT_TYPE).with_hint(hint))
+    }
+
+    /// The statement that creates it again. Fails with 42809 for relations that nobody wrote.
+    pub fn show_create(&self) -> Result<String> {
+        if self.sql.is_empty() {
+            return Err(Error::invalid(format!("{} was not created by a statement", self.title()))
+                .with_code(sqlstate::WRONG_OBJECT_TYPE)
+                .with_hint("Ask for the relation to which it belongs."));
+        }
+        Ok(format!("{};", self.sql.trim_end().trim_end_matches(';')))
+    }
+}

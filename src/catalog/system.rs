@@ -1,0 +1,149 @@
+//! System views: the engine's own state, read with SQL. Their columns are fixed here; the engine gives the rows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::RecordBatch;
+
+use super::relation::{Relation, RelationKind};
+use crate::base::{Error, Result, did_you_mean, sqlstate};
+use crate::types::{Column, RelationId, Schema, SqlType};
+
+/// System views have the numbers from here on; no created relation ever gets so far.
+const FIRST_ID: u64 = 1 << 48;
+
+/// What a system view is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SystemViewDefinition {
+    /// Its name in schema `ms_catalog`.
+    pub name: &'static str,
+    /// Its columns.
+    pub schema: Schema,
+    /// One sentence for `\d+` and the manual.
+    pub comment: &'static str,
+}
+
+/// Gives the rows of one system view.
+///
+/// # Contract
+/// 1. `schema` is that of the definition, and `rows` has exactly its Arrow types; else reads answer `Internal`.
+/// 2. `rows` is the present state, gathered without waiting for workers or the disk: it is called while a client waits.
+/// 3. Watermarks: NULL is none yet, `infinity` (the largest i64) is the end of a bounded source.
+pub trait SystemView: Send + Sync {
+    /// Its columns.
+    fn schema(&self) -> Schema;
+
+    /// Its present rows.
+    fn rows(&self) -> Result<RecordBatch>;
+}
+
+/// The providers of all system views.
+#[derive(Clone, Default)]
+pub struct SystemViews {
+    providers: BTreeMap<&'static str, Arc<dyn SystemView>>,
+}
+
+impl SystemViews {
+    /// No provider yet.
+    pub fn new() -> SystemViews {
+        SystemViews::default()
+    }
+
+    /// Makes `provider` give the rows of `ms_catalog.<name>`. Fails with `Internal` when there is no such view or its
+    /// columns are others.
+    pub fn register(&mut self, name: &str, provider: Arc<dyn SystemView>) -> Result<()> {
+        let Some(definition) = system_view_definitions().iter().find(|definition| definition.name == name) else {
+            return Err(Error::internal(format!("system view \"{name}\" is not defined")));
+        };
+        if provider.schema() != definition.schema {
+            return Err(Error::internal(format!("provider of system view \"{name}\" has other columns than it")));
+        }
+        self.providers.insert(definition.name, provider);
+        Ok(())
+    }
+
+    /// Names of views that have no provider yet.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let names = system_view_definitions().iter().map(|definition| definition.name);
+        names.filter(|name| !self.providers.contains_key(name)).collect()
+    }
+
+    /// The present rows of `ms_catalog.<name>`.
+    pub fn rows(&self, name: &str) -> Result<RecordBatch> {
+        let Some(provider) = self.providers.get(name) else {
+            let error = Error::invalid(format!("relation \"ms_catalog.{name}\" does not exist"))
+                .with_code(sqlstate::UNDEFINED_TABLE);
+            return Err(match did_you_mean(name, self.providers.keys().copied()) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            });
+        };
+        let rows = provider.rows()?;
+        if rows.schema().fields() != provider.schema().arrow().fields() {
+            return Err(Error::internal(format!("rows of system view \"{name}\" have other columns than it")));
+        }
+        Ok(rows)
+    }
+}
+
+/// All system views, by name.
+pub fn system_view_definitions() -> &'static [SystemViewDefinition] {
+    static DEFINITIONS: OnceLock<Vec<SystemViewDefinition>> = OnceLock::new();
+    DEFINITIONS.get_or_init(definitions)
+}
+
+fn definitions() -> Vec<SystemViewDefinition> {
+    use SqlType::{BigInt, Boolean, Timestamp, TimestampTz, Varchar};
+    let view = |name, comment, columns: &[(&str, SqlType)]| {
+        let columns = columns.iter().map(|(name, ty)| Column::new(*name, ty.clone()));
+        SystemViewDefinition { name, schema: Schema::new(columns.collect()), comment }
+    };
+    #[rustfmt::skip]
+    let definitions = vec![
+        view("ms_checkpoints", "Checkpoints, newest first: what each holds and how long it took.", &[
+            ("id", BigInt), ("epoch", BigInt), ("started", TimestampTz), ("duration_ms", BigInt), ("bytes", BigInt),
+            ("rows", BigInt), ("state", Varchar),
+        ]),
+        view("ms_jobs", "Jobs: one per table, materialized view and sink; why one stopped or waits.", &[
+            ("id", BigInt), ("name", Varchar), ("kind", Varchar), ("state", Varchar), ("reason", Varchar),
+            ("since", TimestampTz), ("epoch", BigInt), ("lag_ms", BigInt),
+        ]),
+        view("ms_operators", "Operators of running jobs on each worker: rows, time, state and what bounds it.", &[
+            ("job_id", BigInt), ("operator_id", BigInt), ("worker", BigInt), ("name", Varchar), ("detail", Varchar),
+            ("rows_in", BigInt), ("rows_out", BigInt), ("busy_ms", BigInt), ("state_rows", BigInt),
+            ("state_bytes", BigInt), ("bounded_by", Varchar),
+        ]),
+        view("ms_sinks", "Sinks: what has been delivered and what waits in the outbox.", &[
+            ("name", Varchar), ("state", Varchar), ("reason", Varchar), ("epoch_delivered", BigInt),
+            ("outbox_rows", BigInt), ("outbox_bytes", BigInt), ("rows_sent", BigInt), ("lag_ms", BigInt),
+        ]),
+        view("ms_sources", "Splits of sources: how far each was read, its watermark, whether it is idle.", &[
+            ("name", Varchar), ("split", Varchar), ("position", Varchar), ("rows_read", BigInt),
+            ("rows_decoded", BigInt), ("rows_faulted", BigInt), ("bytes_read", BigInt), ("watermark", Timestamp),
+            ("idle", Boolean), ("state", Varchar),
+        ]),
+        view("ms_watermarks", "Watermarks of relations and operators, and which split holds each back.", &[
+            ("relation", Varchar), ("operator", Varchar), ("watermark", Timestamp), ("held_by_source", Varchar),
+            ("held_by_split", Varchar), ("since", TimestampTz),
+        ]),
+        view("ms_workers", "Worker threads: how busy each is and with how many jobs.", &[
+            ("process", BigInt), ("worker", BigInt), ("busy_ms", BigInt), ("jobs", BigInt),
+        ]),
+    ];
+    definitions
+}
+
+/// The system views as relations.
+pub(super) fn system_relations() -> &'static [Arc<Relation>] {
+    static RELATIONS: OnceLock<Vec<Arc<Relation>>> = OnceLock::new();
+    RELATIONS.get_or_init(|| {
+        let relation = |(place, definition): (usize, &SystemViewDefinition)| {
+            let id = RelationId(FIRST_ID + place as u64);
+            let schema = definition.schema.clone();
+            let mut relation = Relation::new(id, definition.name, RelationKind::System, schema);
+            relation.comment = Some(definition.comment.to_owned());
+            Arc::new(relation)
+        };
+        system_view_definitions().iter().enumerate().map(relation).collect()
+    })
+}
