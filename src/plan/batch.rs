@@ -1,0 +1,49 @@
+//! A bound plan made ready for DataFusion's batch execution: windows expanded, relations replaced by what can be read.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::Transformed;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::relation::{Relation, RelationSource};
+use super::window::expand_windows;
+use crate::base::{Error, Result};
+
+/// `plan` with windows expanded and every scan of one of our relations reading what `provide` gives for it. The
+/// provider's schema must be [`Relation::schema`]'s Arrow schema. The result is not yet optimised: hand it to
+/// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
+pub fn for_batch(
+    plan: LogicalPlan,
+    provide: &mut dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider>>,
+) -> Result<LogicalPlan> {
+    let expanded = expand_windows(plan).map_err(internal)?;
+    let mut failure = None;
+    let bound = expanded.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::TableScan(mut scan) = plan else { return Ok(Transformed::no(plan)) };
+        let Some(relation) = RelationSource::of(&scan.source) else {
+            return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+        };
+        match provide(relation) {
+            Ok(provider) => {
+                scan.source = provider_as_source(provider);
+                Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+            }
+            Err(error) => {
+                failure = Some(error);
+                Err(DataFusionError::Plan("a relation cannot be read".to_string()))
+            }
+        }
+    });
+    match (failure, bound) {
+        (Some(error), _) => Err(error),
+        (None, Ok(bound)) => Ok(bound.data),
+        (None, Err(error)) => Err(internal(error)),
+    }
+}
+
+fn internal(error: DataFusionError) -> Error {
+    Error::internal(format!("plan could not be rewritten for reading: {error}"))
+}

@@ -1,0 +1,87 @@
+//! Logical rewriting of stored queries: DataFusion's rules that are pure equivalences over Z-sets, and no others.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::common::Result as PlanResult;
+use datafusion::common::alias::AliasGenerator;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
+use datafusion::optimizer::eliminate_filter::EliminateFilter;
+use datafusion::optimizer::eliminate_join::EliminateJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::filter_null_join_keys::FilterNullJoinKeys;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::optimize_unions::OptimizeUnions;
+use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+/// The rules, in DataFusion's order. Left out on purpose: those that move LIMIT (its meaning stays ours), split
+/// DISTINCT aggregates (we keep DISTINCT per key), pull struct fields up for Parquet, turn sub-queries into joins we do
+/// not run yet, or drop inputs as empty (a graph keeps its inputs, and with them its watermarks).
+static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(EliminateJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(EliminateFilter::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(FilterNullJoinKeys::default()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ];
+    Optimizer::with_rules(rules)
+});
+
+/// Resolves types and rewrites `plan`. `now()` is not folded: it is the clock of each epoch.
+pub(super) fn optimize(plan: LogicalPlan, session: &SessionState) -> PlanResult<LogicalPlan> {
+    let config = Config::new(session);
+    let analyzed = Analyzer::new().execute_and_check(plan, &config.options, |_, _| {})?;
+    RULES.optimize(analyzed, &config, |_, _| {})
+}
+
+/// DataFusion's session, but without a time at which the query started.
+struct Config<'a> {
+    session: &'a SessionState,
+    options: Arc<ConfigOptions>,
+    aliases: Arc<AliasGenerator>,
+}
+
+impl<'a> Config<'a> {
+    fn new(session: &'a SessionState) -> Self {
+        let mut options = session.config_options().as_ref().clone();
+        options.optimizer.filter_null_join_keys = true;
+        options.optimizer.skip_failed_rules = false;
+        Config { session, options: Arc::new(options), aliases: Arc::new(AliasGenerator::new()) }
+    }
+}
+
+impl OptimizerConfig for Config<'_> {
+    fn query_execution_start_time(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        None
+    }
+
+    fn alias_generator(&self) -> &Arc<AliasGenerator> {
+        &self.aliases
+    }
+
+    fn options(&self) -> Arc<ConfigOptions> {
+        Arc::clone(&self.options)
+    }
+
+    fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
+        Some(self.session)
+    }
+}

@@ -1,0 +1,309 @@
+//! `WindowAssign`: the logical node of TUMBLE and HOP, and what it means to a batch engine.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray, TimestampMicrosecondArray};
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit, TimestampMicrosecondType};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{
+    Column, DFSchema, DFSchemaRef, ExprSchema, NullHandling, Result as PlanResult, UnnestOptions, exec_datafusion_err,
+    plan_datafusion_err,
+};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, UserDefinedLogicalNodeCore, Volatility,
+};
+
+/// The column that begins a window (inclusive).
+pub const WINDOW_START: &str = "window_start";
+/// The column that ends a window (exclusive).
+pub const WINDOW_END: &str = "window_end";
+
+/// A window function over event time. All in microseconds; sizes and slides are positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
+pub enum Window {
+    /// Each row in one window.
+    Tumble {
+        /// Length.
+        size_us: i64,
+        /// Windows start at `offset + k · size`.
+        offset_us: i64,
+    },
+    /// Each row in every window it lies in.
+    Hop {
+        /// Distance between starts.
+        slide_us: i64,
+        /// Length.
+        size_us: i64,
+        /// Windows start at `offset + k · slide`.
+        offset_us: i64,
+    },
+}
+
+impl Window {
+    fn parts(self) -> (i64, i64, i64) {
+        match self {
+            Window::Tumble { size_us, offset_us } => (size_us, size_us, offset_us),
+            Window::Hop { slide_us, size_us, offset_us } => (slide_us, size_us, offset_us),
+        }
+    }
+
+    /// The length of a window.
+    pub fn size_us(self) -> i64 {
+        self.parts().1
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (slide, size, offset) = self.parts();
+        match self {
+            Window::Tumble { .. } => write!(f, "TUMBLE size {}", Micros(size))?,
+            Window::Hop { .. } => write!(f, "HOP slide {} size {}", Micros(slide), Micros(size))?,
+        }
+        if offset != 0 { write!(f, " offset {}", Micros(offset)) } else { Ok(()) }
+    }
+}
+
+/// A duration as people write it.
+pub(super) struct Micros(pub i64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+        match units.iter().find(|(unit, _)| self.0 != 0 && self.0 % unit == 0) {
+            Some((unit, name)) => write!(f, "{} {name}", self.0 / unit),
+            None => write!(f, "{} us", self.0),
+        }
+    }
+}
+
+/// Appends `window_start` and `window_end` to its input, one row per (row, window). A row whose time is NULL is in none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WindowAssign {
+    /// The rows.
+    pub input: LogicalPlan,
+    /// The column of the event time.
+    pub time: Column,
+    /// The windows.
+    pub window: Window,
+    schema: DFSchemaRef,
+}
+
+impl WindowAssign {
+    /// The node. Fails when `time` is not a column of `input`, or the input has a column of the windows' names already.
+    pub fn new(input: LogicalPlan, time: Column, window: Window) -> PlanResult<Self> {
+        let ty = input.schema().field_from_column(&time)?.data_type().clone();
+        let mut fields: Vec<_> =
+            input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
+        for name in [WINDOW_START, WINDOW_END] {
+            if fields.iter().any(|(_, field)| field.name() == name) {
+                return Err(plan_datafusion_err!("input of a window function has a column \"{name}\" already"));
+            }
+            fields.push((None, Arc::new(Field::new(name, ty.clone(), false))));
+        }
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())?);
+        Ok(WindowAssign { input, time, window, schema })
+    }
+
+    /// The node as a plan.
+    pub fn into_plan(self) -> LogicalPlan {
+        LogicalPlan::Extension(Extension { node: Arc::new(self) })
+    }
+}
+
+impl PartialOrd for WindowAssign {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match self.input.partial_cmp(&other.input) {
+            Some(Ordering::Equal) => (&self.time, &self.window).partial_cmp(&(&other.time, &other.window)),
+            other => other,
+        }
+    }
+}
+
+impl UserDefinedLogicalNodeCore for WindowAssign {
+    fn name(&self) -> &str {
+        "WindowAssign"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        vec![Expr::Column(self.time.clone())]
+    }
+
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        [WINDOW_START, WINDOW_END].map(str::to_string).into()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WindowAssign: {} on {}", self.window, self.time)
+    }
+
+    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> PlanResult<Self> {
+        match (exprs.pop(), inputs.pop()) {
+            (Some(Expr::Column(time)), Some(input)) => WindowAssign::new(input, time, self.window),
+            (expr, _) => Err(plan_datafusion_err!("window function over {expr:?}: its time must be a column")),
+        }
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.input.schema().fields().len();
+        let time = self.input.schema().maybe_index_of_column(&self.time)?;
+        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|&i| i < width).collect();
+        needed.push(time);
+        needed.sort_unstable();
+        needed.dedup();
+        Some(vec![needed])
+    }
+}
+
+/// `plan` with every [`WindowAssign`] as plain projections, filters and unnests: what a batch engine can run.
+/// It serves reads, and is the oracle that the operators are tested against.
+pub fn expand_windows(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    let expanded = plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::Extension(extension) = &plan else { return Ok(Transformed::no(plan)) };
+        let Some(assign) = extension.node.as_any().downcast_ref::<WindowAssign>() else {
+            return Ok(Transformed::no(plan));
+        };
+        Ok(Transformed::yes(expand(assign)?))
+    })?;
+    Ok(expanded.data)
+}
+
+fn expand(assign: &WindowAssign) -> PlanResult<LogicalPlan> {
+    let time = Expr::Column(assign.time.clone());
+    let function = |part| Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction {
+        func: Arc::new(ScalarUDF::new_from_impl(WindowPart { window: assign.window, part, signature: any_one() })),
+        args: vec![match part {
+            Part::End => Expr::Column(Column::new_unqualified(WINDOW_START)),
+            Part::Start | Part::Starts => time.clone(),
+        }],
+    });
+    let columns = || assign.input.schema().columns().into_iter().map(Expr::Column);
+    let timed = LogicalPlanBuilder::from(assign.input.clone()).filter(time.clone().is_not_null())?;
+    let started = match assign.window {
+        Window::Tumble { .. } => timed.project(columns().chain([function(Part::Start).alias(WINDOW_START)]))?,
+        Window::Hop { .. } => {
+            let options = UnnestOptions { null_handling: NullHandling::Drop, recursions: Vec::new() };
+            timed
+                .project(columns().chain([function(Part::Starts).alias(WINDOW_START)]))?
+                .unnest_column_with_options(Column::new_unqualified(WINDOW_START), options)?
+        }
+    };
+    let start = Expr::Column(Column::new_unqualified(WINDOW_START));
+    started.project(columns().chain([start, function(Part::End).alias(WINDOW_END)]))?.build()
+}
+
+fn any_one() -> Signature {
+    Signature::any(1, Volatility::Immutable)
+}
+
+/// Which part of a window a [`WindowPart`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    /// All starts of a time, as a list.
+    Starts,
+    /// The one start of a time.
+    Start,
+    /// The end of a start.
+    End,
+}
+
+/// The window arithmetic as a DataFusion function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WindowPart {
+    window: Window,
+    part: Part,
+    signature: Signature,
+}
+
+impl WindowPart {
+    /// The starts of all windows that hold `time`, smallest first; `None` if one does not fit into a timestamp.
+    fn starts(&self, time: i64, starts: &mut Vec<i64>) -> Option<()> {
+        let (slide, size, offset) = self.window.parts();
+        let (time, slide, size, offset) = (i128::from(time), i128::from(slide), i128::from(size), i128::from(offset));
+        let last = offset + (time - offset).div_euclid(slide) * slide;
+        let mut start = offset + ((time - size - offset).div_euclid(slide) + 1) * slide;
+        while start <= last {
+            i64::try_from(start + size).ok()?;
+            starts.push(i64::try_from(start).ok()?);
+            start += slide;
+        }
+        Some(())
+    }
+}
+
+impl ScalarUDFImpl for WindowPart {
+    fn name(&self) -> &str {
+        match self.part {
+            Part::Starts => "__window_starts",
+            Part::Start => "__window_start",
+            Part::End => "__window_end",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> PlanResult<DataType> {
+        let time = arguments.first().cloned().unwrap_or(DataType::Timestamp(TimeUnit::Microsecond, None));
+        Ok(match self.part {
+            Part::Starts => DataType::List(Arc::new(Field::new_list_field(time, true))),
+            Part::Start | Part::End => time,
+        })
+    }
+
+    /// Times are not NULL where these functions are called, so neither are windows.
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<Arc<Field>> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, self.part == Part::Starts)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let argument = arrays.first().ok_or_else(|| plan_datafusion_err!("window function without argument"))?;
+        let Some(times) = argument.as_primitive_opt::<TimestampMicrosecondType>() else {
+            return Err(plan_datafusion_err!("window function over {}", argument.data_type()));
+        };
+        let out_of_range = || exec_datafusion_err!("window lies outside the range of timestamps");
+        let typed = |values: TimestampMicrosecondArray| values.with_data_type(argument.data_type().clone());
+        let mut starts = Vec::with_capacity(times.len());
+        let mut offsets = vec![0i32];
+        for row in 0..times.len() {
+            let time = times.value(row);
+            let valid = times.is_valid(row);
+            match self.part {
+                Part::End => starts.push(time.checked_add(self.window.size_us()).filter(|_| valid).unwrap_or(0)),
+                Part::Start if !valid => starts.push(0),
+                Part::Start => self.starts(time, &mut starts).ok_or_else(out_of_range)?,
+                Part::Starts if valid => self.starts(time, &mut starts).ok_or_else(out_of_range)?,
+                Part::Starts => {}
+            }
+            offsets.push(i32::try_from(starts.len()).map_err(|_| out_of_range())?);
+        }
+        let array: ArrayRef = match self.part {
+            Part::Start | Part::End => {
+                Arc::new(typed(TimestampMicrosecondArray::new(starts.into(), times.nulls().cloned())))
+            }
+            Part::Starts => {
+                let field = Arc::new(Field::new_list_field(argument.data_type().clone(), true));
+                let values = Arc::new(typed(TimestampMicrosecondArray::from(starts)));
+                let nulls: Option<NullBuffer> = times.nulls().cloned();
+                Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), values, nulls)?)
+            }
+        };
+        Ok(ColumnarValue::Array(array))
+    }
+}
