@@ -1,1 +1,30 @@
 //! Floor 2: expressions and SQL functions: our expression IR, its kernels with fault masks, retractable aggregates, and what of it DataFusion is given.
+
+mod aggregate;
+mod calendar;
+mod cast;
+mod compiled;
+mod display;
+mod expr;
+mod extract;
+mod fault;
+mod kernels;
+mod literal;
+mod native;
+mod parse;
+mod refused;
+mod text;
+mod typing;
+mod udf_call;
+
+pub use aggregate::{AggregateCall, AggregateFunction};
+pub use compiled::Compiled;
+pub use display::Named;
+pub use expr::{BinaryOp, Expr, Test};
+pub use fault::{Evaluated, Fault, Faults, Reason};
+pub use literal::{Digits, FloatBits, Literal, Value};
+pub use refused::why as refused_function;
+pub use text::{
+    write_bytea, write_date, write_decimal, write_double, write_interval, write_real, write_time, write_timestamp,
+    write_value,
+};

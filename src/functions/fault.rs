@@ -1,0 +1,210 @@
+//! Faults as data: per row a reason why its value could not be computed, and what an evaluation hands back.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::array::BooleanBufferBuilder;
+use arrow::buffer::BooleanBuffer;
+
+use crate::base::{Error, sqlstate};
+
+/// Why a row has no value: PostgreSQL's primary message and its SQLSTATE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    code: &'static str,
+    message: Text,
+}
+
+#[derive(Clone, Debug)]
+enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        match self {
+            Text::Static(text) => text,
+            Text::Shared(text) => text,
+        }
+    }
+}
+
+impl Reason {
+    /// A reason with SQLSTATE `code` and a primary message.
+    pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = match message.into() {
+            Cow::Borrowed(text) => Text::Static(text),
+            Cow::Owned(text) => Text::Shared(text.into()),
+        };
+        Reason { code, message }
+    }
+
+    /// `division by zero`, 22012.
+    pub fn division_by_zero() -> Self {
+        Reason::new(sqlstate::DIVISION_BY_ZERO, "division by zero")
+    }
+
+    /// `{type} out of range`, 22003.
+    pub fn out_of_range(ty: &crate::types::SqlType) -> Self {
+        use crate::types::SqlType::*;
+        let message = match ty {
+            SmallInt => "smallint out of range",
+            Int => "integer out of range",
+            BigInt => "bigint out of range",
+            Real | Double => "value out of range: overflow",
+            Decimal { .. } => "numeric field overflow",
+            Date => return Reason::new(sqlstate::DATETIME_FIELD_OVERFLOW, "date out of range"),
+            Time => return Reason::new(sqlstate::DATETIME_FIELD_OVERFLOW, "time out of range"),
+            Timestamp | TimestampTz => {
+                return Reason::new(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
+            }
+            Interval => return Reason::new(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range"),
+            Boolean | Varchar | Bytea => "value out of range",
+        };
+        Reason::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message)
+    }
+
+    /// The reason that an error gives.
+    pub fn of(error: &Error) -> Self {
+        Reason::new(error.sqlstate(), error.message().to_owned())
+    }
+
+    /// The SQLSTATE.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The primary message.
+    pub fn message(&self) -> &str {
+        self.message.as_str()
+    }
+
+    /// As an error of kind `Fault`, for where one bad row ends the statement.
+    pub fn to_error(&self) -> Error {
+        Error::fault(self.message().to_owned()).with_code(self.code)
+    }
+}
+
+/// One faulted row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The row.
+    pub row: u32,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// The faulted rows of a batch: at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Faults {
+    /// Set where the row is faulted; as long as the batch.
+    pub mask: BooleanBuffer,
+    list: Vec<Fault>,
+}
+
+impl Faults {
+    /// From faults in row order, for a batch of `rows` rows; `None` when there are none.
+    pub fn new(rows: usize, list: Vec<Fault>) -> Option<Faults> {
+        if list.is_empty() {
+            return None;
+        }
+        debug_assert!(list.windows(2).all(|pair| pair[0].row < pair[1].row));
+        let mut mask = BooleanBufferBuilder::new(rows);
+        mask.append_n(rows, false);
+        for fault in &list {
+            mask.set_bit(fault.row as usize, true);
+        }
+        Some(Faults { mask: mask.finish(), list })
+    }
+
+    /// Why `row` is faulted; empty when it is not.
+    pub fn reason(&self, row: usize) -> &str {
+        self.get(row).map_or("", Reason::message)
+    }
+
+    /// The reason of `row`, if it is faulted.
+    pub fn get(&self, row: usize) -> Option<&Reason> {
+        let at = self.list.binary_search_by(|fault| (fault.row as usize).cmp(&row)).ok()?;
+        Some(&self.list[at].reason)
+    }
+
+    /// The faults in row order.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.list.iter()
+    }
+
+    /// How many rows are faulted.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The first fault, as an error.
+    pub fn to_error(&self) -> Error {
+        self.list.first().map_or_else(|| Error::internal("fault mask without faults"), |fault| fault.reason.to_error())
+    }
+
+    /// The faults of either; where both have one, the first's.
+    pub fn union(first: Option<Faults>, second: Option<Faults>) -> Option<Faults> {
+        match (first, second) {
+            (Some(first), Some(second)) => {
+                let rows = first.mask.len();
+                Faults::new(rows, merge(first.list, second.list))
+            }
+            (first, second) => first.or(second),
+        }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Fault> {
+        self.list
+    }
+}
+
+/// The faults of either list, both in row order; where both have one, the first's.
+pub(crate) fn merge(first: Vec<Fault>, second: Vec<Fault>) -> Vec<Fault> {
+    if second.is_empty() {
+        return first;
+    }
+    if first.is_empty() {
+        return second;
+    }
+    let mut merged = Vec::with_capacity(first.len() + second.len());
+    let mut second = second.into_iter().peekable();
+    for fault in first {
+        while let Some(other) = second.next_if(|other| other.row < fault.row) {
+            merged.push(other);
+        }
+        second.next_if(|other| other.row == fault.row);
+        merged.push(fault);
+    }
+    merged.extend(second);
+    merged
+}
+
+/// What an expression gives for a batch: a value per row, and the rows that have none.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// A value per row, of the expression's type. The value of a faulted row is meaningless.
+    pub values: ArrayRef,
+    /// The faulted rows, if there are any.
+    pub faults: Option<Faults>,
+}
+
+impl Evaluated {
+    /// The values, or the first fault as an error: for statements that one bad row ends.
+    pub fn all(self) -> crate::base::Result<ArrayRef> {
+        match self.faults {
+            None => Ok(self.values),
+            Some(faults) => Err(faults.to_error()),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Arithmetic of numerics: 128-bit digits, 256 bits in between, never beyond the digits of the result's type.
+
+use arrow::datatypes::{Decimal128Type, i256};
+
+use super::arithmetic::not_arithmetic;
+use super::{Col, zip};
+use crate::base::Result;
+use crate::functions::expr::BinaryOp;
+use crate::functions::fault::Reason;
+use crate::types::SqlType;
+
+/// 10 to the power of `exponent`, for 0 to 38.
+pub(crate) fn power_of_ten(exponent: u32) -> i128 {
+    10i128.pow(exponent.min(38))
+}
+
+/// The first number of digits that does not fit `precision` digits.
+pub(crate) fn bound(precision: u8) -> i128 {
+    power_of_ten(precision.into())
+}
+
+/// `digits` moved from scale `from` to scale `to`, rounded half away from zero; `None` beyond `limit`.
+#[inline]
+pub(crate) fn rescale(digits: i128, from: i8, to: i8, limit: i128) -> Option<i128> {
+    let moved = if to >= from {
+        digits.checked_mul(power_of_ten((to - from) as u32))?
+    } else {
+        divide_rounded(digits, power_of_ten((from - to) as u32))
+    };
+    (moved > -limit && moved < limit).then_some(moved)
+}
+
+/// `digits / by`, rounded half away from zero; `by` is positive.
+#[inline]
+pub(crate) fn divide_rounded(digits: i128, by: i128) -> i128 {
+    let (quotient, rest) = (digits / by, digits % by);
+    // |rest| >= by - |rest| avoids doubling beyond 128 bits.
+    if rest.unsigned_abs() >= by.unsigned_abs() - rest.unsigned_abs() { quotient + digits.signum() } else { quotient }
+}
+
+fn scale_of(ty: &SqlType) -> i8 {
+    match ty {
+        SqlType::Decimal { scale, .. } => *scale,
+        _ => 0,
+    }
+}
+
+fn limit_of(ty: &SqlType) -> i128 {
+    match ty {
+        SqlType::Decimal { precision, .. } => bound(*precision),
+        _ => bound(38),
+    }
+}
+
+/// Evaluates `left op right` over numerics of the given types.
+pub(crate) fn binary(op: BinaryOp, left: Col, right: Col, types: [&SqlType; 3], rows: usize) -> Result<Col> {
+    type D = Decimal128Type;
+    let [s1, s2, s3] = types.map(scale_of);
+    let (ty, to, limit) = (types[2], types[2].arrow(), limit_of(types[2]));
+    let checked = |value: Option<i128>| match value {
+        Some(value) => (value, value > -limit && value < limit),
+        None => (0, false),
+    };
+    let range = |_, _| Reason::out_of_range(ty);
+    let division = |_, r: i128| if r == 0 { Reason::division_by_zero() } else { Reason::out_of_range(ty) };
+    let (up1, up2) = (power_of_ten((s3 - s1).max(0) as u32), power_of_ten((s3 - s2).max(0) as u32));
+    match op {
+        BinaryOp::Add => zip::<D, D, D>(
+            left,
+            right,
+            rows,
+            &to,
+            |l, r| checked(scaled(l, r, up1, up2).and_then(|(l, r)| l.checked_add(r))),
+            range,
+        ),
+        BinaryOp::Subtract => zip::<D, D, D>(
+            left,
+            right,
+            rows,
+            &to,
+            |l, r| checked(scaled(l, r, up1, up2).and_then(|(l, r)| l.checked_sub(r))),
+            range,
+        ),
+        BinaryOp::Multiply => {
+            let drop = s1 + s2 - s3; // positive only where 38 digits end
+            zip::<D, D, D>(left, right, rows, &to, |l, r| checked(multiply(l, r, drop)), range)
+        }
+        BinaryOp::Divide => {
+            let shift = s3 - s1 + s2;
+            zip::<D, D, D>(left, right, rows, &to, |l, r| checked(divide(l, r, shift)), division)
+        }
+        BinaryOp::Modulo => zip::<D, D, D>(left, right, rows, &to, |l, r| checked(modulo(l, r, up1, up2)), division),
+        _ => Err(not_arithmetic(op)),
+    }
+}
+
+fn multiply(left: i128, right: i128, drop: i8) -> Option<i128> {
+    if drop <= 0 {
+        return left.checked_mul(right);
+    }
+    let product = i256::from_i128(left).checked_mul(i256::from_i128(right))?;
+    divide_wide(product, i256::from_i128(power_of_ten(drop as u32)))
+}
+
+/// `left * 10^shift / right`, rounded half away from zero; `None` for division by zero and beyond 128 bits.
+pub(crate) fn divide(left: i128, right: i128, shift: i8) -> Option<i128> {
+    if right == 0 {
+        return None;
+    }
+    if shift >= 0 {
+        if let Some(wide) = left.checked_mul(power_of_ten(shift.min(38) as u32)).filter(|_| shift <= 38) {
+            let (magnitude, negative) = (right.checked_abs()?, right < 0);
+            let quotient = divide_rounded(wide, magnitude);
+            return if negative { quotient.checked_neg() } else { Some(quotient) };
+        }
+        let mut wide = i256::from_i128(left);
+        let mut rest = shift as u32;
+        while rest > 0 {
+            let step = rest.min(38);
+            wide = wide.checked_mul(i256::from_i128(power_of_ten(step)))?;
+            rest -= step;
+        }
+        return divide_wide(wide, i256::from_i128(right));
+    }
+    let by = i256::from_i128(right).checked_mul(i256::from_i128(power_of_ten(u32::from(shift.unsigned_abs()))))?;
+    divide_wide(i256::from_i128(left), by)
+}
+
+pub(crate) fn divide_wide(digits: i256, by: i256) -> Option<i128> {
+    let quotient = digits.checked_div(by)?;
+    let rest = digits.checked_rem(by)?.wrapping_abs();
+    let rounded = if rest >= by.wrapping_abs().wrapping_sub(rest) {
+        let away = if (digits < i256::ZERO) == (by < i256::ZERO) { i256::ONE } else { i256::MINUS_ONE };
+        quotient.checked_add(away)?
+    } else {
+        quotient
+    };
+    rounded.to_i128()
+}
+
+fn modulo(left: i128, right: i128, up_left: i128, up_right: i128) -> Option<i128> {
+    if right == 0 {
+        return None;
+    }
+    match (left.checked_mul(up_left), right.checked_mul(up_right)) {
+        (Some(left), Some(right)) => Some(left.wrapping_rem(right)),
+        _ => {
+            let wide = |digits: i128, up: i128| i256::from_i128(digits).checked_mul(i256::from_i128(up));
+            wide(left, up_left)?.checked_rem(wide(right, up_right)?)?.to_i128()
+        }
+    }
+}
+
+#[inline]
+fn scaled(left: i128, right: i128, up_left: i128, up_right: i128) -> Option<(i128, i128)> {
+    Some((left.checked_mul(up_left)?, right.checked_mul(up_right)?))
+}

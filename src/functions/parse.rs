@@ -1,0 +1,478 @@
+//! Text to values, as PostgreSQL reads them; what it does not read is a fault with its SQLSTATE.
+
+use std::borrow::Cow;
+
+use arrow::datatypes::IntervalMonthDayNano;
+
+use super::calendar::{DAY_US, days_from_civil, days_in_month};
+use super::fault::Reason;
+use super::kernels::decimal::{bound, divide_rounded, power_of_ten};
+use crate::base::sqlstate;
+use crate::types::SqlType;
+
+type Parsed<T> = Result<T, Reason>;
+
+/// `invalid input syntax for type ...`: 22P02, or 22007 for dates and times.
+pub(crate) fn invalid(ty: &SqlType, text: &str) -> Reason {
+    let (code, name): (_, Cow<'static, str>) = match ty {
+        SqlType::Date => (sqlstate::INVALID_DATETIME_FORMAT, "date".into()),
+        SqlType::Time => (sqlstate::INVALID_DATETIME_FORMAT, "time".into()),
+        SqlType::Timestamp => (sqlstate::INVALID_DATETIME_FORMAT, "timestamp".into()),
+        SqlType::TimestampTz => (sqlstate::INVALID_DATETIME_FORMAT, "timestamp with time zone".into()),
+        SqlType::Interval => (sqlstate::INVALID_DATETIME_FORMAT, "interval".into()),
+        SqlType::Decimal { .. } => (sqlstate::INVALID_TEXT_REPRESENTATION, "numeric".into()),
+        other => (sqlstate::INVALID_TEXT_REPRESENTATION, other.to_string().into()),
+    };
+    let shown: String = text.chars().take(100).collect();
+    Reason::new(code, format!("invalid input syntax for type {name}: \"{shown}\""))
+}
+
+fn too_large(ty: &SqlType, text: &str) -> Reason {
+    Reason::new(
+        sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("value \"{}\" is out of range for type {ty}", text.trim()),
+    )
+}
+
+fn field_overflow(text: &str) -> Reason {
+    Reason::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("date/time field value out of range: \"{text}\""))
+}
+
+/// A whole number that fits `ty` (smallint, integer or bigint).
+pub(crate) fn integer<T: TryFrom<i64>>(text: &str, ty: &SqlType) -> Parsed<T> {
+    let trimmed = trim(text);
+    let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(invalid(ty, text));
+    }
+    let value = trimmed.parse::<i64>().map_err(|_| too_large(ty, text))?;
+    T::try_from(value).map_err(|_| too_large(ty, text))
+}
+
+/// C's isspace, which is what PostgreSQL skips.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
+}
+
+/// A double precision or real; `T` parses plain decimal text.
+pub(crate) fn float<T: std::str::FromStr + Into<f64> + Copy>(text: &str, ty: &SqlType) -> Parsed<T> {
+    let trimmed = trim(text);
+    let unsigned = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    let named = ["inf", "infinity", "nan"].iter().any(|name| unsigned.eq_ignore_ascii_case(name));
+    let value: T = trimmed.parse().map_err(|_| invalid(ty, text))?;
+    let wide: f64 = value.into();
+    if !named && (!unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')) {
+        return Err(invalid(ty, text));
+    }
+    let lost =
+        wide == 0.0 && unsigned.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| matches!(b, b'1'..=b'9'));
+    if !named && (wide.is_infinite() || lost) {
+        return Err(Reason::new(
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("\"{trimmed}\" is out of range for type {ty}"),
+        ));
+    }
+    Ok(value)
+}
+
+/// A numeric of the given precision and scale, rounded half away from zero.
+pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Parsed<i128> {
+    let ty = SqlType::Decimal { precision, scale };
+    let trimmed = trim(text);
+    let bytes = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed).as_bytes();
+    let end = bytes.iter().position(|b| matches!(b, b'e' | b'E')).unwrap_or(bytes.len());
+    let exponent: i32 = match &bytes[end..] {
+        [] => 0,
+        [_, rest @ ..] => {
+            let rest = std::str::from_utf8(rest).map_err(|_| invalid(&ty, text))?;
+            rest.parse::<i32>().ok().filter(|e| e.abs() < 200_000).ok_or_else(|| invalid(&ty, text))?
+        }
+    };
+    // Digits until 38 significant ones are there; then only whether a digit follows matters for rounding.
+    let (mut digits, mut behind, mut point, mut seen, mut next) = (0i128, 0i32, false, false, None);
+    for &byte in &bytes[..end] {
+        match byte {
+            b'.' if !point => point = true,
+            b'0'..=b'9' => {
+                seen = true;
+                if next.is_none() && digits < power_of_ten(37) {
+                    digits = digits * 10 + i128::from(byte - b'0');
+                    behind += i32::from(point);
+                } else {
+                    next.get_or_insert(byte - b'0');
+                    behind -= i32::from(!point);
+                }
+            }
+            _ => return Err(invalid(&ty, text)),
+        }
+    }
+    if !seen {
+        return Err(invalid(&ty, text));
+    }
+    let shift = i32::from(scale) - behind + exponent;
+    let overflow = || Reason::out_of_range(&ty);
+    let moved = if digits == 0 {
+        0
+    } else if shift >= 0 {
+        let power = u32::try_from(shift).ok().filter(|&s| s <= 38).map(power_of_ten).ok_or_else(overflow)?;
+        let cut_up = i128::from(shift == 0 && next.is_some_and(|digit| digit >= 5));
+        digits.checked_mul(power).ok_or_else(overflow)? + cut_up
+    } else if shift < -38 {
+        0
+    } else {
+        divide_rounded(digits, power_of_ten((-shift) as u32))
+    };
+    if moved >= bound(precision) {
+        return Err(overflow());
+    }
+    Ok(if trimmed.starts_with('-') { -moved } else { moved })
+}
+
+/// A boolean: `t`, `true`, `y`, `yes`, `on`, `1` and their opposites, or a prefix that is unique.
+pub(crate) fn boolean(text: &str) -> Parsed<bool> {
+    let word = trim(text).to_ascii_lowercase();
+    let prefix = |of: &str, least: usize| word.len() >= least && of.starts_with(&word);
+    if prefix("true", 1) || prefix("yes", 1) || word == "on" || word == "1" {
+        return Ok(true);
+    }
+    if prefix("false", 1) || prefix("no", 1) || prefix("off", 2) || word == "0" {
+        return Ok(false);
+    }
+    Err(invalid(&SqlType::Boolean, text))
+}
+
+/// Bytes: `\x` and hex digits, or text with `\\` and `\ooo` escapes.
+pub(crate) fn bytea(text: &str, out: &mut Vec<u8>) -> Parsed<()> {
+    out.clear();
+    let fault = || invalid(&SqlType::Bytea, text);
+    if let Some(hex) = text.strip_prefix("\\x") {
+        let hex: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+        for pair in hex.chunks(2) {
+            let [high, low] = pair else { return Err(fault()) };
+            let digit = |b: u8| (b as char).to_digit(16).ok_or_else(fault);
+            out.push((digit(*high)? * 16 + digit(*low)?) as u8);
+        }
+        return Ok(());
+    }
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = match (byte, tail) {
+            (b'\\', [b'\\', tail @ ..]) => {
+                out.push(b'\\');
+                tail
+            }
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                tail
+            }
+            (b'\\', _) => return Err(fault()),
+            _ => {
+                out.push(byte);
+                tail
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Reads text from the left.
+struct Reader<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn skip_spaces(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn eat(&mut self, c: char) -> bool {
+        let tail = self.rest.strip_prefix(c);
+        self.rest = tail.unwrap_or(self.rest);
+        tail.is_some()
+    }
+
+    fn digits(&mut self) -> &'a str {
+        let end = self.rest.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(self.rest.len());
+        let (digits, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        digits
+    }
+
+    fn number(&mut self, longest: usize) -> Option<i64> {
+        let digits = self.digits();
+        if digits.is_empty() || digits.len() > longest { None } else { digits.parse().ok() }
+    }
+
+    /// Digits behind a point as microseconds, rounded.
+    fn fraction(&mut self) -> i64 {
+        let digits = self.digits();
+        let mut us = 0;
+        for place in 0..6 {
+            us = us * 10 + digits.as_bytes().get(place).map_or(0, |b| i64::from(b - b'0'));
+        }
+        us + i64::from(digits.as_bytes().get(6).is_some_and(|&b| b >= b'5'))
+    }
+}
+
+fn read_date(reader: &mut Reader<'_>, text: &str, ty: &SqlType) -> Parsed<i64> {
+    let digits = reader.digits();
+    let (year, month, day) = if digits.len() == 8 {
+        let part = |from: usize, to: usize| digits[from..to].parse::<i64>().map_err(|_| invalid(ty, text));
+        (part(0, 4)?, part(4, 6)?, part(6, 8)?)
+    } else {
+        if digits.len() < 4 || digits.len() > 6 {
+            return Err(invalid(ty, text));
+        }
+        let year = digits.parse::<i64>().map_err(|_| invalid(ty, text))?;
+        let separator = if reader.eat('-') {
+            '-'
+        } else if reader.eat('/') {
+            '/'
+        } else {
+            return Err(invalid(ty, text));
+        };
+        let month = reader.number(2).ok_or_else(|| invalid(ty, text))?;
+        if !reader.eat(separator) {
+            return Err(invalid(ty, text));
+        }
+        (year, month, reader.number(2).ok_or_else(|| invalid(ty, text))?)
+    };
+    if year < 1 || !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
+        return Err(field_overflow(text));
+    }
+    Ok(days_from_civil(year, month, day))
+}
+
+fn read_clock(reader: &mut Reader<'_>, text: &str, ty: &SqlType) -> Parsed<i64> {
+    let hour = reader.number(2).ok_or_else(|| invalid(ty, text))?;
+    let minute = if reader.eat(':') {
+        reader.number(2).ok_or_else(|| invalid(ty, text))?
+    } else {
+        return Err(invalid(ty, text));
+    };
+    let second = if reader.eat(':') { reader.number(2).ok_or_else(|| invalid(ty, text))? } else { 0 };
+    let us = if reader.eat('.') { reader.fraction() } else { 0 };
+    let total = ((hour * 60 + minute) * 60 + second) * 1_000_000 + us;
+    if hour > 24 || minute > 59 || second > 60 || total > DAY_US {
+        return Err(field_overflow(text));
+    }
+    Ok(total)
+}
+
+/// The zone behind a time, as microseconds east of UTC; `None` if there is none.
+fn read_zone(reader: &mut Reader<'_>, text: &str, ty: &SqlType) -> Parsed<Option<i64>> {
+    reader.skip_spaces();
+    if reader.rest.is_empty() {
+        return Ok(None);
+    }
+    if ["z", "utc", "gmt"].iter().any(|zone| reader.rest.eq_ignore_ascii_case(zone)) {
+        reader.rest = "";
+        return Ok(Some(0));
+    }
+    let sign = if reader.eat('+') {
+        1
+    } else if reader.eat('-') {
+        -1
+    } else {
+        return Err(invalid(ty, text));
+    };
+    let digits = reader.digits();
+    let number = |text: &str| text.parse::<i64>().ok();
+    let (hours, minutes) = match digits.len() {
+        1 | 2 => {
+            let minutes = if reader.eat(':') { reader.number(2) } else { Some(0) };
+            (number(digits), minutes)
+        }
+        4 => (number(&digits[..2]), number(&digits[2..])),
+        _ => (None, None),
+    };
+    let (Some(hours), Some(minutes)) = (hours, minutes) else { return Err(invalid(ty, text)) };
+    if hours > 15 || minutes > 59 || !reader.rest.is_empty() {
+        return Err(invalid(ty, text));
+    }
+    Ok(Some(sign * (hours * 60 + minutes) * 60_000_000))
+}
+
+/// Days since 1970 of a date; a time behind it is read and left out.
+pub(crate) fn date(text: &str) -> Parsed<i32> {
+    let us = date_and_time(text, &SqlType::Date)?.0;
+    i32::try_from(us.div_euclid(DAY_US)).map_err(|_| field_overflow(text))
+}
+
+/// Microseconds since 1970 of a timestamp; a zone behind it is read and left out, as in PostgreSQL.
+pub(crate) fn timestamp(text: &str) -> Parsed<i64> {
+    Ok(date_and_time(text, &SqlType::Timestamp)?.0)
+}
+
+/// Microseconds since 1970 in UTC of a timestamp with zone; without one it is UTC.
+pub(crate) fn timestamp_tz(text: &str) -> Parsed<i64> {
+    let (us, zone) = date_and_time(text, &SqlType::TimestampTz)?;
+    Ok(us - zone.unwrap_or(0))
+}
+
+fn date_and_time(text: &str, ty: &SqlType) -> Parsed<(i64, Option<i64>)> {
+    let mut reader = Reader { rest: trim(text) };
+    let days = read_date(&mut reader, text, ty)?;
+    let day_us = days * DAY_US;
+    if reader.rest.is_empty() {
+        return Ok((day_us, None));
+    }
+    if !reader.eat('T') && !reader.eat('t') && !reader.rest.starts_with(' ') {
+        return Err(invalid(ty, text));
+    }
+    reader.skip_spaces();
+    let clock =
+        if reader.rest.starts_with(|c: char| c.is_ascii_digit()) { read_clock(&mut reader, text, ty)? } else { 0 };
+    let zone = read_zone(&mut reader, text, ty)?;
+    Ok((day_us + clock, zone))
+}
+
+/// Microseconds since midnight of a time of day.
+pub(crate) fn time(text: &str) -> Parsed<i64> {
+    let mut reader = Reader { rest: trim(text) };
+    let us = read_clock(&mut reader, text, &SqlType::Time)?;
+    read_zone(&mut reader, text, &SqlType::Time)?;
+    Ok(us)
+}
+
+/// An interval: `1 year 2 mons 3 days 04:05:06.7 ago` or ISO 8601 `P1Y2M3DT4H5M6.7S`.
+pub(crate) fn interval(text: &str) -> Parsed<IntervalMonthDayNano> {
+    let trimmed = trim(text);
+    let mut sum = Span::default();
+    if let Some(iso) = trimmed.strip_prefix('P') {
+        sum.iso(iso, text)?;
+    } else {
+        sum.words(trimmed, text)?;
+    }
+    sum.finish(text)
+}
+
+#[derive(Default)]
+struct Span {
+    months: f64,
+    days: f64,
+    us: f64,
+    /// Time that was given in exact digits.
+    exact_us: i64,
+}
+
+impl Span {
+    fn add(&mut self, amount: f64, unit: &str) -> bool {
+        let unit = unit.strip_suffix('s').filter(|rest| rest.len() > 1 && *rest != "m").unwrap_or(unit);
+        let months = |count: f64| amount * count;
+        match unit {
+            "millennium" | "millennia" | "mil" => self.months += months(12_000.0),
+            "century" | "centurie" | "cent" | "c" => self.months += months(1200.0),
+            "decade" | "dec" => self.months += months(120.0),
+            "year" | "yr" | "y" => self.months += months(12.0),
+            "month" | "mon" => self.months += amount,
+            "week" | "w" => self.days += amount * 7.0,
+            "day" | "d" => self.days += amount,
+            "hour" | "hr" | "h" => self.us += amount * 3_600_000_000.0,
+            "minute" | "min" | "m" => self.us += amount * 60_000_000.0,
+            "second" | "sec" | "s" => self.us += amount * 1_000_000.0,
+            "millisecond" | "msec" | "ms" => self.us += amount * 1000.0,
+            "microsecond" | "usec" | "us" => self.us += amount,
+            _ => return false,
+        }
+        true
+    }
+
+    fn words(&mut self, trimmed: &str, text: &str) -> Parsed<()> {
+        let fault = || invalid(&SqlType::Interval, text);
+        let lower = trimmed.to_ascii_lowercase();
+        let mut rest = lower.strip_prefix('@').unwrap_or(&lower).trim();
+        let ago = rest.strip_suffix("ago");
+        rest = ago.unwrap_or(rest).trim_end();
+        if rest.is_empty() {
+            return Err(fault());
+        }
+        while !rest.is_empty() {
+            let end = rest
+                .char_indices()
+                .find(|&(i, c)| !(c.is_ascii_digit() || c == '.' || c == ':' || (i == 0 && (c == '-' || c == '+'))))
+                .map_or(rest.len(), |(i, _)| i);
+            let (number, tail) = rest.split_at(end);
+            if number.contains(':') {
+                self.clock(number, text)?;
+                rest = tail.trim_start();
+                continue;
+            }
+            let amount: f64 = number.parse().map_err(|_| fault())?;
+            let tail = tail.trim_start();
+            let end = tail.bytes().position(|b| !b.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let (unit, tail) = tail.split_at(end);
+            // A bare number is seconds.
+            if !self.add(amount, if unit.is_empty() { "second" } else { unit }) {
+                return Err(fault());
+            }
+            rest = tail.trim_start();
+        }
+        if ago.is_some() {
+            *self = Span { months: -self.months, days: -self.days, us: -self.us, exact_us: -self.exact_us };
+        }
+        Ok(())
+    }
+
+    fn clock(&mut self, number: &str, text: &str) -> Parsed<()> {
+        let fault = || invalid(&SqlType::Interval, text);
+        let (negative, digits) = match number.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, number.strip_prefix('+').unwrap_or(number)),
+        };
+        let mut reader = Reader { rest: digits };
+        let hours = reader.number(9).ok_or_else(fault)?;
+        let minutes = if reader.eat(':') { reader.number(2).ok_or_else(fault)? } else { 0 };
+        let seconds = if reader.eat(':') { reader.number(2).ok_or_else(fault)? } else { 0 };
+        let us = if reader.eat('.') { reader.fraction() } else { 0 };
+        if !reader.rest.is_empty() || minutes > 59 || seconds > 59 {
+            return Err(fault());
+        }
+        let total = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + us;
+        self.exact_us += if negative { -total } else { total };
+        Ok(())
+    }
+
+    fn iso(&mut self, iso: &str, text: &str) -> Parsed<()> {
+        let fault = || invalid(&SqlType::Interval, text);
+        let (mut rest, mut time) = (iso, false);
+        if rest.is_empty() {
+            return Err(fault());
+        }
+        while !rest.is_empty() {
+            if let Some(tail) = rest.strip_prefix('T') {
+                (rest, time) = (tail, true);
+                continue;
+            }
+            let end = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(fault)?;
+            let (number, tail) = rest.split_at(end);
+            let amount: f64 = number.parse().map_err(|_| fault())?;
+            let unit = match (tail.as_bytes().first(), time) {
+                (Some(b'Y'), false) => "year",
+                (Some(b'M'), false) => "month",
+                (Some(b'W'), false) => "week",
+                (Some(b'D'), false) => "day",
+                (Some(b'H'), true) => "hour",
+                (Some(b'M'), true) => "minute",
+                (Some(b'S'), true) => "second",
+                _ => return Err(fault()),
+            };
+            self.add(amount, unit);
+            rest = &tail[1..];
+        }
+        Ok(())
+    }
+
+    fn finish(self, text: &str) -> Parsed<IntervalMonthDayNano> {
+        let overflow =
+            || Reason::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("interval field value out of range: \"{text}\""));
+        let days = self.days + (self.months - self.months.trunc()) * 30.0;
+        let us = self.us + (days - days.trunc()) * DAY_US as f64;
+        let limit = f64::from(i32::MAX);
+        if !(self.months.abs() <= limit && days.abs() <= limit && us.abs() < 9.0e15) {
+            return Err(overflow());
+        }
+        let us = (us.round_ties_even() as i64).checked_add(self.exact_us).and_then(|us| us.checked_mul(1000));
+        Ok(IntervalMonthDayNano::new(self.months.trunc() as i32, days.trunc() as i32, us.ok_or_else(overflow)?))
+    }
+}
