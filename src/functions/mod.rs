@@ -17,7 +17,7 @@ mod text;
 mod typing;
 mod udf_call;
 
-pub use aggregate::{AggregateCall, AggregateFunction};
+pub use aggregate::{Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Keeping, Wide};
 pub use compiled::Compiled;
 pub use display::Named;
 pub use expr::{BinaryOp, Expr, Test};
