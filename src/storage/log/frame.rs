@@ -174,7 +174,7 @@ mod tests {
         let header = Header { nonce: 0x1122_3344_5566_7788, first: Epoch(7), previous: Epoch(6) };
         assert_eq!(
             hex(&header.encode()),
-            "4d5354524d4c4f470100000000000000887766554433221107000000000000000600000000000000000000007bc39e2a"
+            "4d5354524d4c4f4701000000000000008877665544332211070000000000000006000000000000000000000003771f84"
         );
         assert_eq!(Header::decode(&header.encode()).unwrap(), header);
         let mut frame = Vec::new();
@@ -183,7 +183,7 @@ mod tests {
         finish_frame(&mut frame, header.nonce, 48, 1);
         assert_eq!(
             hex(&frame),
-            "4d46524d010000000f0000000000000030000000000000005a1a1d5f0d2ecb89070000000000000003000000616263\
+            "4d46524d010000000f000000000000003000000000000000b08e5fb72ef59797070000000000000003000000616263\
             00"
         );
         let segment = [header.encode(), frame].concat();

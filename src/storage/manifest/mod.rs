@@ -277,3 +277,6 @@ fn names(dir: &Path) -> Result<Vec<String>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

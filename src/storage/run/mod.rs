@@ -18,6 +18,9 @@ mod merge;
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};

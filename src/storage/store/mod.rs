@@ -4,6 +4,9 @@ mod failing;
 mod memory;
 mod rocks;
 
+#[cfg(test)]
+mod conformance;
+
 use std::path::Path;
 
 use crate::base::Result;
