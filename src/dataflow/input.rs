@@ -166,6 +166,24 @@ impl JobInput {
         }
     }
 
+    /// Whether the queues are below their limit.
+    pub fn has_room(&self) -> bool {
+        self.queued_bytes() < self.shared.limit_bytes.max(1)
+    }
+
+    /// Queues `batch` whether there is room or not: for hosts that ask [`JobInput::has_room`] first, and then hand what
+    /// belongs together to several jobs. Never gives [`Sent::Full`].
+    pub fn send_over(&self, epoch: Epoch, batch: DeltaBatch) -> Result<Sent> {
+        if self.is_gone() {
+            return Ok(Sent::Gone);
+        }
+        if batch.is_empty() {
+            return Ok(Sent::Accepted);
+        }
+        self.shared.queued_bytes.fetch_add(slice_bytes(&batch), Ordering::AcqRel);
+        self.shared.push_deltas(epoch, batch)
+    }
+
     /// Ends an epoch at this input, on every worker, behind what was sent before.
     pub fn close(&self, close: Close) {
         self.shared.control(|| InputMessage::Close(close));

@@ -5,6 +5,7 @@
 mod deal;
 mod input;
 mod metrics;
+pub mod source;
 
 pub use deal::Deal;
 pub use input::{Close, InputMessage, JobInput, JobInputReceivers, Sent, job_input};

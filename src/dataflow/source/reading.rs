@@ -1,0 +1,164 @@
+//! Reading one split from a position on: blocks are decoded on the pool and come out in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+
+use super::pool::{Ticket, submit};
+use super::rows::{Ready, Stretch, full_schema};
+use super::spec::{SourceSpec, SplitPoint};
+use crate::base::{Error, Result};
+use crate::connectors::{Block, Framing, Piece, SplitReader};
+use crate::formats::{DecodeSettings, Decoder};
+use crate::types::{Position, SplitId};
+
+/// What a reading comes to next.
+pub(super) enum Step {
+    /// Rows, faults, or both; or neither, when only the position has moved.
+    Ready(Ready),
+    /// Nothing more for now.
+    Wait,
+    /// The bound is reached.
+    Bound,
+    /// The split has ended.
+    End,
+}
+
+/// How the reader of a split came to rest.
+enum Rest {
+    Wait,
+    Bound,
+    End,
+    Failed(Error),
+}
+
+/// One split being read.
+pub(super) struct Reading {
+    spec: Arc<SourceSpec>,
+    split: SplitId,
+    schema: SchemaRef,
+    reader: Box<dyn SplitReader>,
+    decoders: Arc<Decoders>,
+    until: Option<Position>,
+    ahead: VecDeque<(usize, Ticket<Vec<Stretch>>)>,
+    ahead_bytes: usize,
+    ready: VecDeque<Stretch>,
+    rest: Option<Rest>,
+    watermark: i64,
+}
+
+/// Decoders that are not at work.
+struct Decoders(Mutex<Vec<Box<dyn Decoder>>>);
+
+impl Reading {
+    /// Opens the split of `point` after its position.
+    pub(super) fn open(spec: &Arc<SourceSpec>, point: &SplitPoint) -> Result<Self> {
+        let framing = match spec.format.last_end() {
+            Some(last_end) => Framing::Records { last_end, header: spec.format.has_header() },
+            None => Framing::Whole,
+        };
+        let reader = spec.connector.open(&point.split, &point.position, framing)?;
+        Ok(Reading {
+            schema: full_schema(spec),
+            spec: Arc::clone(spec),
+            split: point.split.clone(),
+            reader,
+            decoders: Arc::new(Decoders(Mutex::new(Vec::new()))),
+            until: None,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            ready: VecDeque::new(),
+            rest: None,
+            watermark: point.watermark.0,
+        })
+    }
+
+    /// Goes no further than `until`. Call it before the first step, or after [`Step::Bound`].
+    pub(super) fn bound(&mut self, until: Position) {
+        self.until = Some(until);
+    }
+
+    /// The next step. It may wait for the pool and the disk, never for new data.
+    pub(super) fn next(&mut self) -> Result<Step> {
+        loop {
+            if let Some(stretch) = self.ready.pop_front() {
+                let ready = stretch.finish(&self.schema, self.watermark)?;
+                self.watermark = ready.watermark;
+                return Ok(Step::Ready(ready));
+            }
+            self.read_ahead();
+            if let Some((bytes, ticket)) = self.ahead.pop_front() {
+                self.ahead_bytes -= bytes;
+                self.ready.extend(ticket.wait()?);
+                continue;
+            }
+            match self.rest.take() {
+                None => {}
+                Some(Rest::Wait) => return Ok(Step::Wait),
+                Some(Rest::Bound) => return Ok(Step::Bound),
+                Some(Rest::End) => return Ok(Step::End),
+                Some(Rest::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn read_ahead(&mut self) {
+        while self.rest.is_none() && (self.ahead.is_empty() || self.ahead_bytes < self.spec.settings.ahead_bytes) {
+            let rest = match self.reader.next(self.until.as_ref()) {
+                Ok(Piece::Block(block)) => {
+                    self.decode(block);
+                    continue;
+                }
+                Ok(Piece::Oversize(record)) => {
+                    let (spec, split) = (Arc::clone(&self.spec), self.split.clone());
+                    let ticket = submit(move || Ok(vec![Stretch::oversize(&spec, &split, &record)?]));
+                    self.ahead.push_back((record_bytes(1024), ticket));
+                    self.ahead_bytes += record_bytes(1024);
+                    continue;
+                }
+                Ok(Piece::File(_)) => Rest::Failed(Error::internal("a connector handed over a file unasked")),
+                Ok(Piece::Wait) => Rest::Wait,
+                Ok(Piece::Bound) => Rest::Bound,
+                Ok(Piece::End) => Rest::End,
+                Err(error) => Rest::Failed(error),
+            };
+            self.rest = Some(rest);
+        }
+    }
+
+    fn decode(&mut self, block: Block) {
+        let bytes = record_bytes(block.bytes.len());
+        let (spec, split) = (Arc::clone(&self.spec), self.split.clone());
+        let decoders = Arc::clone(&self.decoders);
+        let ticket = submit(move || {
+            let idle = decoders.0.lock().pop();
+            let mut decoder = match idle {
+                Some(decoder) => decoder,
+                None => spec.format.decoder(&decode_settings(&spec), block.header.as_deref())?,
+            };
+            let decoded = decoder.decode(&block.bytes)?;
+            // A decoder that knows a header fits the blocks of its file only.
+            if block.header.is_none() {
+                decoders.0.lock().push(decoder);
+            }
+            let stretch = |decoded| Stretch::new(&spec, &split, decoded, &block.bytes, &block.place);
+            decoded.into_iter().map(stretch).collect()
+        });
+        self.ahead.push_back((bytes, ticket));
+        self.ahead_bytes += bytes;
+    }
+}
+
+fn record_bytes(bytes: usize) -> usize {
+    bytes.max(1)
+}
+
+fn decode_settings(spec: &SourceSpec) -> DecodeSettings {
+    DecodeSettings {
+        schema: spec.schema.clone(),
+        batch_rows: spec.settings.batch_rows,
+        record_bytes_max: spec.settings.record_bytes_max,
+    }
+}

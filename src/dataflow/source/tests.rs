@@ -1,0 +1,2 @@
+//! The host: labels, cuts, lone readers, handovers, against a slow fake job.
+
