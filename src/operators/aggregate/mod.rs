@@ -1,0 +1,202 @@
+//! `aggregate`: GROUP BY with count, sum, avg, min, max, DISTINCT and FILTER, over insertions and retractions.
+//!
+//! ```text
+//!  on_delta       rows ─▶ groups of this epoch (numbers) ─▶ partial accumulators in flat vectors
+//!                     └─▶ (group, value) weights of DISTINCT, min and max under retraction
+//!  on_epoch_end   per changed group, in slices:  stored ⊕ partial = new;  -stored +new if they differ;  store new
+//!                 then, where a window's end is a key: groups that the watermark has reached are shown and freed
+//! ```
+//!
+//! | table | kind | order | key | row or value |
+//! |---|---|---|---|---|
+//! | 0 `groups` | Map; Ordered if windows close | none; the window's end | group key | the accumulators, see `functions/aggregate` |
+//! | 1… `values_{call}` | Bag | | group key | one value, for calls that keep them |
+//!
+//! A row for which an argument or FILTER faults counts for no call and leaves on port 2. A result that faults (a sum
+//! beyond its type) leaves on port 2 with the group's key, and comes back to port 0 when it fits again.
+
+mod groups;
+mod kept;
+mod shown;
+mod slice;
+mod spec;
+
+pub use spec::{AggregateSpec, Emit};
+
+use arrow::array::{ArrayRef, BooleanArray, TimestampMicrosecondArray};
+use arrow::compute::filter_record_batch;
+use std::sync::Arc;
+
+use super::faults::fault_batch;
+use super::spec::Door;
+use super::{EpochEnd, FAULT_PORT, Flow, Operator, Output};
+use crate::base::{Error, Result};
+use crate::functions::{Accumulators, Aggregates, Keeping};
+use crate::state::{OperatorState, TableSpec};
+use crate::types::{DeltaBatch, RowCodec, SqlType, Watermark, Weights};
+use groups::Groups;
+use kept::Kept;
+use shown::Showing;
+
+#[cfg(test)]
+mod tests;
+
+/// The table of the groups.
+const GROUPS: usize = 0;
+
+impl AggregateSpec {
+    fn aggregates(&self) -> Result<Aggregates> {
+        Aggregates::new(&self.calls, &self.input, self.append_only)
+    }
+
+    pub(super) fn tables(&self) -> Result<Vec<TableSpec>> {
+        self.output()?;
+        let keys = self.key_schema().types();
+        let mut tables = vec![match self.window() {
+            None => TableSpec::map("groups", keys.clone(), Vec::new()),
+            Some(place) => TableSpec::ordered("groups", vec![keys[place].clone()], keys.clone(), Vec::new()),
+        }];
+        for (call, keeping) in self.aggregates()?.keeping().into_iter().enumerate() {
+            match keeping {
+                Keeping::Accumulator => {}
+                Keeping::Distinct { value } | Keeping::Extreme { value, .. } => {
+                    tables.push(TableSpec::bag(format!("values_{call}"), keys.clone(), vec![value]));
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    pub(super) fn build(&self) -> Result<Aggregate> {
+        let output = self.output()?;
+        let aggregates = self.aggregates()?;
+        let mut kept = Vec::new();
+        for (call, keeping) in aggregates.keeping().iter().enumerate() {
+            kept.extend(Kept::new(call, GROUPS + 1 + kept.len(), keeping));
+        }
+        let keys = self.key_schema();
+        Ok(Aggregate {
+            door: Door::new("aggregate", &self.input),
+            showing: Showing::new(keys.clone(), &output),
+            groups: Groups::new(&keys, self.window()),
+            partial: aggregates.accumulators(),
+            aggregates,
+            kept,
+            ids: Vec::new(),
+            phase: Phase::Filling,
+            started: !self.keys.is_empty(),
+            closed: Vec::new(),
+            spec: self.clone(),
+        })
+    }
+}
+
+/// The aggregate at work.
+pub(super) struct Aggregate {
+    spec: AggregateSpec,
+    door: Door,
+    aggregates: Aggregates,
+    showing: Showing,
+    /// The groups that the open epoch has touched, and what it has added to each.
+    groups: Groups,
+    partial: Accumulators,
+    kept: Vec<Kept>,
+    ids: Vec<u32>,
+    phase: Phase,
+    /// Without keys: whether the one group is known to have its row.
+    started: bool,
+    /// Windows up to this end (as canonical bytes) have been freed by this operator; empty: none yet.
+    closed: Vec<u8>,
+}
+
+/// Where in the epoch the operator is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Deltas come.
+    Filling,
+    /// The epoch ends: changed groups from this one on are still to be merged.
+    Merging(usize),
+    /// All changed groups are merged; groups of windows that closed are to be freed.
+    Closing,
+}
+
+impl Operator for Aggregate {
+    fn on_delta(&mut self, _: usize, batch: &DeltaBatch, _: &mut OperatorState, out: &mut Output) -> Result<Flow> {
+        self.door.check(&batch.rows)?;
+        if self.spec.append_only && has_retraction(&batch.weights) {
+            return Err(Error::internal("operator \"aggregate\" of an append-only input was given a retraction"));
+        }
+        let mut arguments = self.aggregates.arguments(&batch.rows)?;
+        let mut batch = batch.clone();
+        if let Some(faults) = arguments.faults.take() {
+            let mask = BooleanArray::new(faults.mask.clone(), None);
+            let reasons = faults.mask.set_indices().map(|row| faults.reason(row).to_owned()).collect();
+            let weights = faults.mask.set_indices().map(|row| batch.weights.get(row)).collect();
+            out.emit(FAULT_PORT, fault_batch(&filter_record_batch(&batch.rows, &mask)?, reasons, weights)?);
+            batch = batch.filter(&arrow::compute::not(&mask)?)?;
+            arguments = self.aggregates.arguments(&batch.rows)?;
+        }
+        let keys: Vec<ArrayRef> = self.spec.keys.iter().map(|&key| Arc::clone(batch.rows.column(key))).collect();
+        self.groups.assign(&keys, batch.len(), &mut self.ids)?;
+        self.partial.resize(self.groups.len());
+        self.partial.update(&arguments, &self.ids, &batch.weights)?;
+        self.kept.iter_mut().try_for_each(|kept| kept.update(&arguments, &self.ids, &batch.weights))?;
+        Ok(Flow::Done)
+    }
+
+    fn on_epoch_end(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
+        let bound = self.bound(end.watermark(0))?;
+        if self.phase == Phase::Filling {
+            if !self.started {
+                self.groups.add_only_group();
+                self.partial.resize(1);
+            }
+            self.kept.iter_mut().for_each(Kept::sort);
+            self.phase = Phase::Merging(0);
+        }
+        if let Phase::Merging(from) = self.phase {
+            let flow = self.merge_slice(from, &bound, state, out)?;
+            match flow {
+                Flow::Done => {}
+                Flow::More | Flow::Fetch(_) => return Ok(flow),
+            }
+            self.forget_epoch();
+            self.phase = Phase::Closing;
+        }
+        let flow = self.close_slice(&bound, state, out)?;
+        match flow {
+            Flow::Done => {
+                self.phase = Phase::Filling;
+                self.started = true;
+                self.closed = std::mem::take(&mut self.closed).max(bound);
+            }
+            Flow::More | Flow::Fetch(_) => {}
+        }
+        Ok(flow)
+    }
+}
+
+impl Aggregate {
+    /// The canonical bytes of the latest window's end that closes; empty if none does. A NULL end closes at the end.
+    fn bound(&self, watermark: Watermark) -> Result<Vec<u8>> {
+        if self.spec.window().is_none() || watermark == Watermark::NONE {
+            return Ok(Vec::new());
+        }
+        let end = (watermark != Watermark::END).then_some(watermark.0);
+        let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![end]));
+        Ok(RowCodec::new(vec![SqlType::Timestamp]).encode(&[column])?.row(0).to_vec())
+    }
+
+    fn forget_epoch(&mut self) {
+        self.groups.clear();
+        self.partial = self.aggregates.accumulators();
+        self.kept.iter_mut().for_each(Kept::clear);
+    }
+}
+
+fn has_retraction(weights: &Weights) -> bool {
+    match weights {
+        Weights::Ones => false,
+        Weights::Each(weights) => weights.iter().any(|&weight| weight < 0),
+    }
+}

@@ -1,0 +1,353 @@
+//! `chain`: a fused chain of stateless steps: filter, project, TUMBLE and HOP, over whole columns.
+//!
+//! A row whose expression faults leaves the chain: port 2 gets the reason and the chain's **input** row, with its weight,
+//! so that a retraction of the row takes the fault back. A row that HOP has spread over windows faults once per window.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::TimestampMicrosecondArray;
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use serde::{Deserialize, Serialize};
+
+use super::faults::fault_batch;
+use super::spec::Door;
+use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
+use crate::base::{Error, Result};
+use crate::functions::{Compiled, Evaluated, Expr};
+use crate::state::OperatorState;
+use crate::types::{Column, DeltaBatch, Schema, SqlType};
+
+mod window;
+use window::{Assigned, Windows};
+
+#[cfg(test)]
+mod tests;
+
+/// A fused chain of stateless steps. Without steps it passes rows on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChainSpec {
+    /// The schema of the input.
+    pub input: Schema,
+    /// The steps, first to last; each sees the columns that the one before it left.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// Keeps the rows for which the boolean is true; NULL counts as false.
+    Filter(Expr),
+    /// Makes these columns of each row: name and value.
+    Project(Vec<(String, Expr)>),
+    /// Appends `window_start` and `window_end` (exclusive), of the type of the time column. A row whose time is NULL
+    /// belongs to no window and goes nowhere.
+    Tumble {
+        /// The column of the event time, a timestamp.
+        time: usize,
+        /// Length of a window, above 0.
+        size_us: i64,
+        /// Windows start at `offset_us + k · size_us` since 1970.
+        offset_us: i64,
+    },
+    /// As `Tumble`, once for every window the row is in.
+    Hop {
+        /// The column of the event time, a timestamp.
+        time: usize,
+        /// Distance of window starts, above 0.
+        slide_us: i64,
+        /// Length of a window, above 0.
+        size_us: i64,
+        /// Windows start at `offset_us + k · slide_us` since 1970.
+        offset_us: i64,
+    },
+}
+
+impl Step {
+    /// The schema after this step over rows of `input`.
+    fn output(&self, input: &Schema) -> Result<Schema> {
+        match self {
+            Step::Filter(_) => Ok(input.clone()),
+            Step::Project(columns) => {
+                let column = |(name, expr): &(String, Expr)| {
+                    let nullable = match expr {
+                        Expr::Column(i) => input.columns.get(*i).is_none_or(|column| column.nullable),
+                        _ => true,
+                    };
+                    Ok(Column { name: name.clone(), ty: expr.ty(input)?, nullable })
+                };
+                Ok(Schema::new(columns.iter().map(column).collect::<Result<_>>()?))
+            }
+            Step::Tumble { time, .. } | Step::Hop { time, .. } => {
+                let ty = time_type(*time, input)?;
+                let mut columns = input.columns.clone();
+                columns.push(Column { name: "window_start".into(), ty: ty.clone(), nullable: false });
+                columns.push(Column { name: "window_end".into(), ty, nullable: false });
+                Ok(Schema::new(columns))
+            }
+        }
+    }
+
+    /// For EXPLAIN.
+    fn describe(&self, input: &Schema, text: &mut String) {
+        let name = |i: &usize| input.columns.get(*i).map_or("?", |column| column.name.as_str());
+        // Writing to a string cannot fail.
+        let _ = match self {
+            Step::Filter(expr) => write!(text, "filter {expr}"),
+            Step::Project(columns) => {
+                let columns: Vec<String> = columns.iter().map(|(name, expr)| format!("{name} = {expr}")).collect();
+                write!(text, "project {}", columns.join(", "))
+            }
+            Step::Tumble { time, size_us, offset_us } => {
+                write!(text, "tumble {} size {size_us} us offset {offset_us} us", name(time))
+            }
+            Step::Hop { time, slide_us, size_us, offset_us } => {
+                write!(text, "hop {} slide {slide_us} us size {size_us} us offset {offset_us} us", name(time))
+            }
+        };
+    }
+}
+
+fn time_type(time: usize, input: &Schema) -> Result<SqlType> {
+    match input.columns.get(time) {
+        Some(column) if column.ty.is_timestamp() => Ok(column.ty.clone()),
+        Some(column) => Err(Error::invalid(format!(
+            "window functions need a timestamp; column \"{}\" is of type {}",
+            column.name, column.ty
+        ))
+        .with_hint("Cast it to TIMESTAMP.")),
+        None => Err(Error::internal(format!("window over column {time} of {}", input.columns.len()))),
+    }
+}
+
+impl ChainSpec {
+    /// The schema before each step, and after the last.
+    fn schemas(&self) -> Result<Vec<Schema>> {
+        let mut schemas = vec![self.input.clone()];
+        let mut schema = self.input.clone();
+        for step in &self.steps {
+            schema = step.output(&schema)?;
+            schemas.push(schema.clone());
+        }
+        Ok(schemas)
+    }
+
+    /// The schema of port 0.
+    pub(super) fn output(&self) -> Result<Schema> {
+        self.steps.iter().try_fold(self.input.clone(), |schema, step| step.output(&schema))
+    }
+
+    /// The steps for EXPLAIN, one after another.
+    pub(super) fn detail(&self) -> String {
+        let mut text = String::new();
+        let mut schema = self.input.clone();
+        for step in &self.steps {
+            if !text.is_empty() {
+                text.push_str("; ");
+            }
+            step.describe(&schema, &mut text);
+            match step.output(&schema) {
+                Ok(next) => schema = next,
+                Err(_) => break,
+            }
+        }
+        text
+    }
+
+    pub(super) fn build(&self) -> Result<Chain> {
+        let schemas = self.schemas()?;
+        let mut steps = Vec::with_capacity(self.steps.len());
+        let mut per_row = 1usize;
+        for (step, ends) in self.steps.iter().zip(schemas.windows(2)) {
+            let step = compile(step, &ends[0], &ends[1])?;
+            if let Work::Window { windows, .. } = &step {
+                per_row = per_row.saturating_mul(windows.per_row_max());
+            }
+            steps.push(step);
+        }
+        let slice = if per_row == 1 { usize::MAX } else { (4 * SLICE_ROWS / per_row).max(1) };
+        Ok(Chain { door: Door::new("chain", &self.input), steps, slice, next: 0 })
+    }
+}
+
+fn compile(step: &Step, input: &Schema, output: &Schema) -> Result<Work> {
+    Ok(match step {
+        Step::Filter(expr) => Work::Filter(Compiled::new(expr, input)?),
+        Step::Project(columns) => {
+            let exprs = columns.iter().map(|(_, expr)| Compiled::new(expr, input)).collect::<Result<_>>()?;
+            Work::Project { exprs, schema: output.arrow() }
+        }
+        Step::Tumble { time, size_us, offset_us } => {
+            let windows = Windows::new(*size_us, *size_us, *offset_us)?;
+            Work::Window { windows, time: *time, schema: output.arrow() }
+        }
+        Step::Hop { time, slide_us, size_us, offset_us } => {
+            let windows = Windows::new(*slide_us, *size_us, *offset_us)?;
+            Work::Window { windows, time: *time, schema: output.arrow() }
+        }
+    })
+}
+
+/// A step, compiled.
+enum Work {
+    Filter(Compiled),
+    Project { exprs: Vec<Compiled>, schema: SchemaRef },
+    Window { windows: Windows, time: usize, schema: SchemaRef },
+}
+
+/// The chain at work.
+pub(super) struct Chain {
+    door: Door,
+    steps: Vec<Work>,
+    /// Input rows per slice, so that HOP cannot build an unbounded batch.
+    slice: usize,
+    /// The first input row that the open call has not done yet.
+    next: usize,
+}
+
+impl Operator for Chain {
+    fn on_delta(&mut self, _: usize, batch: &DeltaBatch, _: &mut OperatorState, out: &mut Output) -> Result<Flow> {
+        self.door.check(&batch.rows)?;
+        let length = self.slice.min(batch.len() - self.next);
+        let slice = batch.slice(self.next, length);
+        let run = Run::new(&slice, false).through(&self.steps)?;
+        // Which input row a row came from is followed only once a fault asks for it: the second time round.
+        let run = if run.faults.is_empty() { run } else { Run::new(&slice, true).through(&self.steps)? };
+        if !run.faults.is_empty() {
+            out.emit(FAULT_PORT, run.fault_rows(&slice)?);
+        }
+        out.emit(MAIN_PORT, run.batch);
+        self.next += length;
+        if self.next < batch.len() {
+            return Ok(Flow::More);
+        }
+        self.next = 0;
+        Ok(Flow::Done)
+    }
+
+    fn on_epoch_end(&mut self, _: &EpochEnd, _: &mut OperatorState, _: &mut Output) -> Result<Flow> {
+        Ok(Flow::Done)
+    }
+}
+
+/// Rows on their way through the steps.
+struct Run {
+    batch: DeltaBatch,
+    /// For each row the input row it came from, if followed.
+    origin: Option<Vec<u64>>,
+    /// Input row (if followed), reason and weight of each fault.
+    faults: Vec<(u64, String, i64)>,
+}
+
+impl Run {
+    fn new(batch: &DeltaBatch, follow: bool) -> Run {
+        let origin = follow.then(|| (0..batch.len() as u64).collect());
+        Run { batch: batch.clone(), origin, faults: Vec::new() }
+    }
+
+    /// Through all steps; stops at the first fault unless origins are followed.
+    fn through(mut self, steps: &[Work]) -> Result<Run> {
+        for step in steps {
+            if self.batch.is_empty() || (self.origin.is_none() && !self.faults.is_empty()) {
+                break;
+            }
+            match step {
+                Work::Filter(condition) => self.filter(condition)?,
+                Work::Project { exprs, schema } => self.project(exprs, schema)?,
+                Work::Window { windows, time, schema } => self.window(windows, *time, schema)?,
+            }
+        }
+        // An empty batch may still have the schema of an earlier step; it is never emitted.
+        Ok(self)
+    }
+
+    fn filter(&mut self, condition: &Compiled) -> Result<()> {
+        let (values, faults) = condition.evaluate_filter(&self.batch.rows)?;
+        let mut kept = match values.nulls() {
+            Some(nulls) => values.values() & nulls.inner(),
+            None => values.values().clone(),
+        };
+        if let Some(faults) = &faults {
+            kept = &kept & &!&faults.mask;
+            for row in faults.mask.set_indices() {
+                self.fault(row, faults.reason(row).to_owned());
+            }
+        }
+        self.keep(&kept)
+    }
+
+    fn project(&mut self, exprs: &[Compiled], schema: &SchemaRef) -> Result<()> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(exprs.len());
+        let mut faulty: Option<BooleanBuffer> = None;
+        for expr in exprs {
+            let Evaluated { values, faults } = expr.evaluate(&self.batch.rows)?;
+            columns.push(values);
+            let Some(faults) = faults else { continue };
+            // The first column that faults names the reason.
+            for row in faults.mask.set_indices() {
+                if !faulty.as_ref().is_some_and(|seen| seen.value(row)) {
+                    self.fault(row, faults.reason(row).to_owned());
+                }
+            }
+            faulty = Some(faulty.map_or_else(|| faults.mask.clone(), |seen| &seen | &faults.mask));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(self.batch.len()));
+        self.batch.rows = RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?;
+        match faulty {
+            Some(faulty) => self.keep(&!&faulty),
+            None => Ok(()),
+        }
+    }
+
+    fn window(&mut self, windows: &Windows, time: usize, schema: &SchemaRef) -> Result<()> {
+        let column = Arc::clone(self.batch.rows.column(time));
+        let Assigned { starts, ends, rows, faults } = windows.assign(column.as_primitive::<TimestampMicrosecondType>());
+        for row in faults {
+            self.fault(row, "timestamp out of range".to_owned());
+        }
+        if let Some(rows) = rows {
+            self.take(&rows)?;
+        }
+        let mut columns = self.batch.rows.columns().to_vec();
+        for bounds in [starts, ends] {
+            let bounds = TimestampMicrosecondArray::from(bounds).with_data_type(column.data_type().clone());
+            columns.push(Arc::new(bounds));
+        }
+        self.batch.rows = RecordBatch::try_new(SchemaRef::clone(schema), columns)?;
+        Ok(())
+    }
+
+    /// Notes that row `row` faulted; the caller takes it out of the rows.
+    fn fault(&mut self, row: usize, reason: String) {
+        let origin = self.origin.as_ref().map_or(0, |origin| origin[row]);
+        self.faults.push((origin, reason, self.batch.weights.get(row)));
+    }
+
+    fn keep(&mut self, kept: &BooleanBuffer) -> Result<()> {
+        if kept.count_set_bits() == kept.len() {
+            return Ok(());
+        }
+        if let Some(origin) = &mut self.origin {
+            *origin = kept.set_indices().map(|row| origin[row]).collect();
+        }
+        self.batch = self.batch.filter(&BooleanArray::new(kept.clone(), None))?;
+        Ok(())
+    }
+
+    fn take(&mut self, rows: &[u64]) -> Result<()> {
+        if let Some(origin) = &mut self.origin {
+            *origin = rows.iter().map(|&row| origin[row as usize]).collect();
+        }
+        self.batch = self.batch.take(rows)?;
+        Ok(())
+    }
+
+    fn fault_rows(&self, input: &DeltaBatch) -> Result<DeltaBatch> {
+        let origins = UInt64Array::from_iter_values(self.faults.iter().map(|fault| fault.0));
+        let rows = arrow::compute::take_record_batch(&input.rows, &origins)?;
+        let reasons = self.faults.iter().map(|fault| fault.1.clone()).collect();
+        fault_batch(&rows, reasons, self.faults.iter().map(|fault| fault.2).collect())
+    }
+}

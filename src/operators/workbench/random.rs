@@ -1,0 +1,95 @@
+//! Random rows from small domains, so that keys meet, values repeat and NULLs are met everywhere.
+
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::datatypes::IntervalMonthDayNano;
+
+use crate::base::random::Random;
+use crate::types::{Schema, SqlType};
+
+/// Makes rows of a schema.
+#[derive(Clone, Debug)]
+pub(in crate::operators) struct RandomRows {
+    pub schema: Schema,
+    /// Columns (of number types) that now and then hold the largest and smallest value of their type.
+    pub extremes: bool,
+}
+
+impl RandomRows {
+    pub fn new(schema: Schema) -> RandomRows {
+        RandomRows { schema, extremes: false }
+    }
+
+    pub fn rows(&self, random: &mut Random, rows: usize) -> RecordBatch {
+        let columns = self.schema.columns.iter().map(|column| self.column(&column.ty, column.nullable, random, rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.arrow(), columns.collect(), &options).unwrap()
+    }
+
+    fn column(&self, ty: &SqlType, nullable: bool, random: &mut Random, rows: usize) -> ArrayRef {
+        let extremes = self.extremes;
+        let mut small = |low: i64, high: i64, min: i64, max: i64| -> Vec<Option<i64>> {
+            (0..rows)
+                .map(|_| match random.below(24) {
+                    0..4 if nullable => None,
+                    4 if extremes => Some(min),
+                    5 | 6 if extremes => Some(max),
+                    _ => Some(random.between(low, high)),
+                })
+                .collect()
+        };
+        match ty {
+            SqlType::Boolean => {
+                Arc::new(small(0, 1, 0, 1).into_iter().map(|v| v.map(|v| v == 1)).collect::<BooleanArray>())
+            }
+            SqlType::SmallInt => {
+                let values = small(-3, 3, i64::from(i16::MIN), i64::from(i16::MAX));
+                Arc::new(values.into_iter().map(|v| v.map(|v| v as i16)).collect::<Int16Array>())
+            }
+            SqlType::Int => {
+                let values = small(-3, 3, i64::from(i32::MIN), i64::from(i32::MAX));
+                Arc::new(values.into_iter().map(|v| v.map(|v| v as i32)).collect::<Int32Array>())
+            }
+            SqlType::BigInt => Arc::new(Int64Array::from(small(-3, 3, i64::MIN, i64::MAX))),
+            SqlType::Real => {
+                let values = small(-3, 3, -1000, 1000).into_iter().map(|v| v.map(|v| v as f32 / 2.0));
+                Arc::new(values.collect::<Float32Array>())
+            }
+            SqlType::Double => {
+                const ODD: [f64; 6] = [0.1, 1e300, -1e300, 1e-300, -0.0, 3.0];
+                let values = small(-6, 5, -7, 6);
+                Arc::new(values.into_iter().map(|v| v.map(|v| odd_float(&ODD, v))).collect::<Float64Array>())
+            }
+            SqlType::Decimal { .. } => {
+                let values = small(-30, 30, -1_000_000, 1_000_000).into_iter().map(|v| v.map(i128::from));
+                Arc::new(values.collect::<Decimal128Array>().with_data_type(ty.arrow()))
+            }
+            SqlType::Varchar => {
+                const WORDS: [&str; 5] = ["", "a", "b", "a\0", "äöü"];
+                let values = small(0, 4, 0, 4);
+                Arc::new(values.into_iter().map(|v| v.map(|v| WORDS[v as usize])).collect::<StringArray>())
+            }
+            SqlType::Bytea => {
+                let values = small(0, 3, 0, 255);
+                Arc::new(values.into_iter().map(|v| v.map(|v| vec![v as u8; 2])).collect::<BinaryArray>())
+            }
+            SqlType::Date => {
+                let values = small(-3, 3, -3000, 3000).into_iter().map(|v| v.map(|v| v as i32));
+                Arc::new(values.collect::<Date32Array>())
+            }
+            SqlType::Time => Arc::new(Time64MicrosecondArray::from(small(0, 5, 0, 5))),
+            SqlType::Timestamp | SqlType::TimestampTz => {
+                Arc::new(TimestampMicrosecondArray::from(small(-20, 40, -20, 40)).with_data_type(ty.arrow()))
+            }
+            SqlType::Interval => {
+                let values = small(0, 3, 0, 3).into_iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0)));
+                Arc::new(values.collect::<IntervalMonthDayNanoArray>())
+            }
+        }
+    }
+}
+
+fn odd_float(odd: &[f64], value: i64) -> f64 {
+    if value >= 0 { odd[value as usize % odd.len()] } else { value as f64 }
+}
