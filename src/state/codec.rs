@@ -13,7 +13,7 @@
 //! The value is a version byte `01`, then: Map, Ordered: the operator's bytes. Bag: the weight, `i64` big-endian.
 //!
 //! Worked entry of a Bag with key `(7::bigint)` and row `('a')`, weight 2:
-//! `e9 · 01 80 00 00 00 00 00 00 07 · 01 61 00 00` → `01 · 00 00 00 00 00 00 00 02`.
+//! `43 · 01 80 00 00 00 00 00 00 07 · 01 61 00 00` → `01 · 00 00 00 00 00 00 00 02`.
 #![deny(clippy::indexing_slicing)]
 
 use super::{TableKind, TableSpec};

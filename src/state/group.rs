@@ -106,7 +106,9 @@ pub(super) fn add_packed(buffer: &mut Vec<u8>, start: usize, row: &[u8], weight:
 
 /// The weight of `row` in a packed group; 0 if it is not there.
 pub(super) fn packed_weight(buffer: &[u8], row: &[u8]) -> i64 {
-    packed_rows(buffer).find(|(other, _)| *other >= row).map_or(0, |(other, weight)| if other == row { weight } else { 0 })
+    packed_rows(buffer)
+        .find(|(other, _)| *other >= row)
+        .map_or(0, |(other, weight)| if other == row { weight } else { 0 })
 }
 
 /// Calls `each` with every (row, weight, stored) of a packed group.

@@ -35,9 +35,9 @@ impl OperatorState {
     /// The `i`th table of the spec. `Internal` when the operator declared fewer.
     pub fn table(&mut self, i: usize) -> Result<&mut StateTable> {
         let declared = self.tables.len();
-        self.tables.get_mut(i).ok_or_else(|| {
-            Error::internal(format!("operator used state table {i} and has declared {declared}"))
-        })
+        self.tables
+            .get_mut(i)
+            .ok_or_else(|| Error::internal(format!("operator used state table {i} and has declared {declared}")))
     }
 
     /// The `i`th table, a Map.

@@ -16,6 +16,9 @@ mod shard;
 mod snapshot;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -58,7 +61,8 @@ impl Layout {
     }
 
     fn encode(&self, rows: &RecordBatch) -> Result<EncodedRows> {
-        let columns: Vec<ArrayRef> = self.order.iter().filter_map(|&column| rows.columns().get(column).cloned()).collect();
+        let columns: Vec<ArrayRef> =
+            self.order.iter().filter_map(|&column| rows.columns().get(column).cloned()).collect();
         self.codec.encode_rows(&columns, rows.num_rows())
     }
 

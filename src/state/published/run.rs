@@ -115,8 +115,7 @@ impl Chunk {
 
 /// Sorts and consolidates the rows of `batches` into chunks.
 pub(super) fn sort(layout: &Layout, batches: &[DeltaBatch]) -> Result<Vec<Chunk>> {
-    let encoded: Vec<EncodedRows> =
-        batches.iter().map(|batch| layout.encode(&batch.rows)).collect::<Result<_>>()?;
+    let encoded: Vec<EncodedRows> = batches.iter().map(|batch| layout.encode(&batch.rows)).collect::<Result<_>>()?;
     let mut order: Vec<(u32, u32)> = Vec::with_capacity(batches.iter().map(DeltaBatch::len).sum());
     for (batch, rows) in encoded.iter().enumerate() {
         order.extend((0..rows.len()).map(|row| (batch as u32, row as u32)));

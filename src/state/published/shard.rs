@@ -216,7 +216,8 @@ impl ShardWriter {
         if let Some(why) = cell.broken.lock().clone() {
             return Err(Error::internal(why));
         }
-        let chunks = if deltas.iter().all(DeltaBatch::is_empty) { Vec::new() } else { sort(&self.view.layout, &deltas)? };
+        let chunks =
+            if deltas.iter().all(DeltaBatch::is_empty) { Vec::new() } else { sort(&self.view.layout, &deltas)? };
         if chunks.is_empty() {
             cell.upper.store(epoch.0, Ordering::Release);
             return Ok(Vec::new());
@@ -246,8 +247,10 @@ impl ShardWriter {
                 }
                 let seen = &mut last.1[usize::from(weight > 0)];
                 if weight.abs() != 1 || std::mem::replace(seen, true) {
-                    return Err(Error::internal("a key of a published view has two rows")
-                        .with_detail(format!("Epoch {} adds weight {weight} to a row of a key it had changed.", run.last)));
+                    return Err(Error::internal("a key of a published view has two rows").with_detail(format!(
+                        "Epoch {} adds weight {weight} to a row of a key it had changed.",
+                        run.last
+                    )));
                 }
             }
         }

@@ -79,7 +79,10 @@ impl PublishedView {
     /// The worker's side of one shard. One writer per shard at a time. `Internal` when there is no such shard.
     pub fn shard(self: &Arc<Self>, shard: usize) -> Result<ShardWriter> {
         if shard >= self.shards.len() {
-            return Err(Error::internal(format!("published view of {} shards has no shard {shard}", self.shards.len())));
+            return Err(Error::internal(format!(
+                "published view of {} shards has no shard {shard}",
+                self.shards.len()
+            )));
         }
         Ok(ShardWriter::new(Arc::clone(self), shard))
     }
