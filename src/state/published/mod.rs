@@ -66,6 +66,12 @@ impl Layout {
         self.codec.encode_rows(&columns, rows.num_rows())
     }
 
+    /// Key columns, or the first of them, as the prefix of encoded rows.
+    fn encode_key(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
+        let types = self.key_types.get(..columns.len()).unwrap_or(&self.key_types);
+        RowCodec::new(types.to_vec()).encode(columns)
+    }
+
     /// Encoded rows as a batch of the view's schema.
     fn decode<'a>(&self, rows: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<RecordBatch> {
         let count = rows.len();

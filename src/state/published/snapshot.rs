@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 
@@ -10,7 +10,7 @@ use super::Layout;
 use super::run::{CHUNK_ROWS, Run, gather};
 use super::shard::RunList;
 use crate::base::{Error, Result};
-use crate::types::{Epoch, Weights};
+use crate::types::{EncodedRows, Epoch, Weights};
 
 /// How often each row of a list of runs is present. Rows that no run takes back keep their weight; the others are
 /// looked up in all runs and shown once, at their oldest place. So a read costs nothing for rows that did not change.
@@ -84,6 +84,11 @@ impl Snapshot {
         &self.layout.order[..self.layout.key_columns]
     }
 
+    /// Encodes key columns, or the first of them, for [`Snapshot::get`].
+    pub fn encode_key(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
+        self.layout.encode_key(columns)
+    }
+
     /// How many shards.
     pub fn shards(&self) -> usize {
         self.shards.len()
@@ -130,7 +135,7 @@ impl Snapshot {
         }
     }
 
-    /// The rows whose encoded key begins with `key` (from [`super::PublishedView::encode_key`]); `None` if there are
+    /// The rows whose encoded key begins with `key` (from [`Snapshot::encode_key`]); `None` if there are
     /// none.
     pub fn get(&self, key: &[u8]) -> Result<Option<RecordBatch>> {
         let mut found: Vec<(&[u8], i64, &RecordBatch, usize)> = Vec::new();

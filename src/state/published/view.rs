@@ -14,7 +14,7 @@ use super::{Layout, ShardWriter, Snapshot};
 use crate::base::{Error, Result};
 use crate::state::codec::{read_weight, split};
 use crate::state::{MemoryBudget, TableSpec};
-use crate::types::{DeltaBatch, EncodedRows, Epoch, RowCodec, Schema, worker_of};
+use crate::types::{DeltaBatch, EncodedRows, Epoch, Schema, worker_of};
 
 /// Epochs below the visible one of which snapshots stay possible, so that a reader that has just learned the visible
 /// epoch is not overtaken (at the closest spacing of cuts, 5 ms, these are 80 ms).
@@ -156,8 +156,7 @@ impl PublishedView {
 
     /// Encodes key columns for [`Snapshot::get`]: a prefix of the key is enough.
     pub fn encode_key(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
-        let types = self.layout.key_types.get(..columns.len()).unwrap_or(&self.layout.key_types);
-        RowCodec::new(types.to_vec()).encode(columns)
+        self.layout.encode_key(columns)
     }
 
     /// Fills the empty view with the contents at `epoch`: entries as [`super::ViewCut::entries`] gave them, maybe of
