@@ -1,5 +1,7 @@
 //! Point reads: `column = constant` on the first key columns, with and without the query engine.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{Column, ScalarValue};
@@ -68,7 +70,7 @@ pub(super) fn key_prefix(snapshot: &Snapshot, filters: &[KeyFilter]) -> Result<O
 
 fn prefix_values(snapshot: &Snapshot, filters: &[KeyFilter]) -> Vec<ArrayRef> {
     let value =
-        |column: &usize| filters.iter().find(|filter| filter.column == *column).map(|filter| filter.value.clone());
+        |column: &usize| filters.iter().find(|filter| filter.column == *column).map(|filter| Arc::clone(&filter.value));
     snapshot.key_columns().iter().map_while(value).collect()
 }
 
@@ -90,11 +92,11 @@ pub(super) fn answer(plan: &LogicalPlan) -> Result<Option<RecordBatch>> {
     if values.is_empty() || values.len() != filters.len() {
         return Ok(None);
     }
-    let shown = std::sync::Arc::clone(plan.schema().inner());
+    let shown = Arc::clone(plan.schema().inner());
     let Some(rows) = snapshot.get(snapshot.encode_key(&values)?.row(0))? else {
         return Ok(Some(RecordBatch::new_empty(shown)));
     };
-    let found = columns.iter().map(|&column| std::sync::Arc::clone(rows.column(column))).collect();
+    let found = columns.iter().map(|&column| Arc::clone(rows.column(column))).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     Ok(Some(RecordBatch::try_new_with_options(shown, found, &options)?))
 }

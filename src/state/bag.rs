@@ -82,7 +82,6 @@ impl BagTable {
             let before = tree.bytes();
             let added = tree.add(row, weight, stored)?;
             self.tree_bytes = self.tree_bytes + tree.bytes() - before;
-            self.slots.mark(slot);
             added
         } else {
             let (added, outgrown) = self.slots.edit_value(slot, |record, start| {
@@ -94,6 +93,9 @@ impl BagTable {
             }
             added?
         };
+        if !stored {
+            self.slots.mark(slot);
+        }
         self.rows = self.rows.saturating_add_signed(added.rows);
         Ok(added)
     }

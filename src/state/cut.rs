@@ -43,6 +43,15 @@ impl TableCut {
         self.data.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
+    /// Adds the entries of a later cut of the same table: when a checkpoint was not published, its cut must go into the
+    /// next one.
+    pub fn append(&mut self, later: TableCut) {
+        let base = self.data.len();
+        self.data.extend_from_slice(&later.data);
+        self.entries.extend(later.entries.iter().map(|entry| Entry { start: entry.start + base, ..*entry }));
+        self.sorted = self.sorted && later.entries.is_empty();
+    }
+
     /// Sorts by stored key; of several entries of one key the last stays. Call it off the worker thread.
     pub fn sort(&mut self) {
         if self.sorted {

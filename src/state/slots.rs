@@ -154,13 +154,12 @@ impl<X: Default> Slots<X> {
         self.mark(slot);
     }
 
-    /// Lets `edit` change the bytes behind the key of a slot in place.
+    /// Lets `edit` change the bytes behind the key of a slot in place; the caller marks it.
     pub(super) fn edit_value<T>(&mut self, slot: u32, edit: impl FnOnce(&mut Vec<u8>, usize) -> T) -> T {
         let place = &mut self.slots[slot as usize];
         let before = place.record.capacity();
         let answer = edit(&mut place.record, place.key_length as usize);
         self.record_bytes = self.record_bytes + place.record.capacity() - before;
-        self.mark(slot);
         answer
     }
 

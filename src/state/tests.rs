@@ -41,8 +41,8 @@ fn specs() -> Vec<TableSpec> {
 /// What a disk would hold: stored key → value, per table.
 type Disk = Vec<BTreeMap<Vec<u8>, Vec<u8>>>;
 
-fn write_cuts(disk: &mut Disk, state: &mut OperatorState) {
-    for mut cut in state.cut() {
+fn write_cuts(disk: &mut Disk, cuts: Vec<TableCut>) {
+    for mut cut in cuts {
         cut.sort();
         let table = &mut disk[usize::from(cut.table)];
         for (key, value) in cut.iter() {
@@ -237,7 +237,7 @@ fn conform(tier: Tier, seed: u64) {
     println!("seed {seed} tier {tier:?}");
     let mut random = Random::new(seed);
     let mut state = OperatorState::new(specs(), tier, &MemoryBudget::unlimited());
-    let (mut model, mut disk) = (Model::default(), vec![BTreeMap::new(); 3]);
+    let (mut model, mut disk, mut unpublished) = (Model::default(), vec![BTreeMap::new(); 3], Vec::new());
     for step in 0..1500 {
         match random.below(3) {
             0 => map_step(&mut random, &mut state, &mut model, tier),
@@ -247,8 +247,18 @@ fn conform(tier: Tier, seed: u64) {
         .unwrap();
         state.forget_all();
         state.settle().unwrap();
-        if random.one_in(40) {
-            write_cuts(&mut disk, &mut state);
+        if random.one_in(20) {
+            // A checkpoint that was not published goes into the next one.
+            for later in state.cut() {
+                match unpublished.iter_mut().find(|cut: &&mut TableCut| cut.table == later.table) {
+                    Some(cut) => cut.append(later),
+                    None => unpublished.push(later),
+                }
+            }
+            if random.one_in(2) {
+                continue;
+            }
+            write_cuts(&mut disk, std::mem::take(&mut unpublished));
             assert!(state.cut().is_empty());
             let mut restored = reload(&disk, tier);
             check_all(&mut restored, &model).unwrap();

@@ -1,5 +1,7 @@
 //! Runs: immutable, sorted, consolidated pieces of a published view.
 
+use std::sync::Arc;
+
 use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use rustc_hash::FxHashMap;
@@ -134,7 +136,7 @@ pub(super) fn sort(layout: &Layout, batches: &[DeltaBatch]) -> Result<Vec<Chunk>
 }
 
 /// Merges runs, oldest first, into chunks: weights of equal rows are added, zeros dropped.
-pub(super) fn merge(layout: &Layout, runs: &[std::sync::Arc<Run>]) -> Result<Vec<Chunk>> {
+pub(super) fn merge(layout: &Layout, runs: &[Arc<Run>]) -> Result<Vec<Chunk>> {
     let sources: Vec<&RecordBatch> = runs.iter().flat_map(|run| run.chunks.iter().map(|chunk| &chunk.rows)).collect();
     let mut cursors = Cursors::new(runs);
     let mut writer = ChunkWriter::new(layout, sources);
@@ -151,6 +153,9 @@ fn sum(mut weights: impl Iterator<Item = i64>) -> Result<i64> {
 fn overflow() -> Error {
     Error::limit("a row of a published view is present more than 9223372036854775807 times")
 }
+
+/// A row's key, the source and place of its columns, its weight.
+type MergedRow<'a> = (&'a [u8], usize, usize, i64);
 
 /// One cursor per run; few runs, so the smallest head is found by looking at all.
 struct Cursors<'a> {
@@ -180,9 +185,9 @@ impl<'a> Cursor<'a> {
 }
 
 impl<'a> Cursors<'a> {
-    fn new(runs: &'a [std::sync::Arc<Run>]) -> Self {
+    fn new(runs: &'a [Arc<Run>]) -> Self {
         let mut source = 0;
-        let cursor = |run: &'a std::sync::Arc<Run>| {
+        let cursor = |run: &'a Arc<Run>| {
             let cursor = Cursor { chunks: &run.chunks, source, row: 0 };
             source += run.chunks.len();
             cursor
@@ -191,7 +196,7 @@ impl<'a> Cursors<'a> {
     }
 
     /// The next distinct row: its key, where its columns are, its weight over all runs (maybe 0).
-    fn next_row(&mut self) -> Result<Option<(&'a [u8], usize, usize, i64)>> {
+    fn next_row(&mut self) -> Result<Option<MergedRow<'a>>> {
         let Some(key) = self.heads.iter().filter_map(Cursor::key).min() else { return Ok(None) };
         let mut found = (0, 0, 0i64);
         for head in &mut self.heads {
@@ -266,7 +271,7 @@ impl<'a> ChunkWriter<'a> {
 pub(super) fn gather(layout: &Layout, sources: &[&RecordBatch], places: &mut [(usize, usize)]) -> Result<RecordBatch> {
     if layout.schema.fields().is_empty() {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(places.len()));
-        return Ok(RecordBatch::try_new_with_options(layout.schema.clone(), Vec::new(), &options)?);
+        return Ok(RecordBatch::try_new_with_options(Arc::clone(&layout.schema), Vec::new(), &options)?);
     }
     let mut used: Vec<&RecordBatch> = Vec::new();
     let mut numbers: FxHashMap<usize, usize> = FxHashMap::default();
@@ -283,5 +288,5 @@ pub(super) fn gather(layout: &Layout, sources: &[&RecordBatch], places: &mut [(u
         interleave_record_batch(&used, places)?
     };
     // The relation's own schema: an operator's batch may carry other column names.
-    Ok(RecordBatch::try_new(layout.schema.clone(), batch.columns().to_vec())?)
+    Ok(RecordBatch::try_new(Arc::clone(&layout.schema), batch.columns().to_vec())?)
 }
