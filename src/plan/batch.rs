@@ -8,12 +8,13 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
 
-use super::relation::{Relation, RelationSource};
+use super::relation::RelationSource;
 use super::window::expand_windows;
 use crate::base::{Error, Result};
+use crate::catalog::Relation;
 
 /// `plan` with windows expanded and every scan of one of our relations reading what `provide` gives for it. The
-/// provider's schema must be [`Relation::schema`]'s Arrow schema. The result is not yet optimised: hand it to
+/// provider's schema must be [`Relation::columns`]'s Arrow schema. The result is not yet optimised: hand it to
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
 pub fn for_batch(
     plan: LogicalPlan,

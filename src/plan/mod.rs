@@ -6,5 +6,5 @@ mod relation;
 mod window;
 
 pub use batch::for_batch;
-pub use relation::{EventTime, Relation, RelationKind, RelationSource, Relations};
+pub use relation::RelationSource;
 pub use window::{WINDOW_END, WINDOW_START, Window, WindowAssign, expand_windows};

@@ -1,9 +1,11 @@
 //! Floor 8: our SQL. Text to statements (`parse`), statements to DataFusion's logical plans (`bind`), WITH options to
 //! checked values (`options`). Knows nothing of running jobs.
 
+mod bind;
 mod dialect;
 mod parse;
 mod statement;
 
+pub use bind::{BindMode, Binder, BoundChange, BoundInsert, BoundQuery};
 pub use parse::parse;
 pub use statement::*;

@@ -13,6 +13,7 @@ mod tests;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use self::cursor::Cursor;
+pub(super) use self::cursor::fold;
 use super::dialect::MillstreamDialect;
 use super::statement::{Explain, ParsedStatement, Statement};
 use crate::base::{Error, Result, sqlstate};

@@ -1,0 +1,330 @@
+//! What a query may not contain, found in its syntax tree, where every construct still has its place.
+
+use std::ops::ControlFlow;
+
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::Volatility;
+use sqlparser::ast::{
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator,
+    SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+};
+
+use super::BindMode;
+use super::windows;
+use crate::base::{Error, Result, did_you_mean, sqlstate};
+
+/// Tables in one FROM.
+const FROM_MAX: usize = 200;
+
+/// Refuses functions that do not exist, and what cannot be kept up to date when `mode` is stored.
+pub(super) fn check<T: Visit>(node: &T, mode: BindMode, session: &SessionState) -> Result<()> {
+    match node.visit(&mut Checker { mode, session }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Checker<'a> {
+    mode: BindMode,
+    session: &'a SessionState,
+}
+
+impl Visitor for Checker<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        flow(self.query(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
+        flow(self.select(select))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
+        flow(self.factor(factor))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        flow(self.expr(expr))
+    }
+}
+
+fn flow(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+fn position(node: &impl Spanned) -> usize {
+    node.span().start.column as usize
+}
+
+/// The refusal of `what`, at `at` if that is known.
+fn refused(what: &str, rewrite: &str, at: usize) -> Error {
+    let error = Error::unsupported(format!("{what} is not supported")).with_hint(rewrite);
+    if at > 0 { error.at(at) } else { error }
+}
+
+/// The refusal of `what` in a query that is kept up to date.
+fn refused_stored(what: &str, rewrite: &str, at: usize) -> Error {
+    let error = Error::unsupported(format!("{what} is not supported in a materialized view or sink")).with_hint(rewrite);
+    if at > 0 { error.at(at) } else { error }
+}
+
+impl Checker<'_> {
+    fn stored(&self) -> bool {
+        self.mode == BindMode::Stored
+    }
+
+    fn query(&self, query: &Query) -> Result<()> {
+        let at = position(query);
+        if !query.locks.is_empty() {
+            return Err(refused("FOR UPDATE", "Leave it out: every statement reads one epoch.", at));
+        }
+        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
+            return Err(refused("a clause behind the query", "End the query before FOR, SETTINGS or FORMAT.", at));
+        }
+        if let SetExpr::Table(_) = query.body.as_ref() {
+            return Err(refused("TABLE name as a query", "Write SELECT * FROM name.", at));
+        }
+        if !self.stored() {
+            return Ok(());
+        }
+        if query.with.as_ref().is_some_and(|with| with.recursive) {
+            return Err(refused_stored("WITH RECURSIVE", "Write the levels out as joins.", at));
+        }
+        if let Some(limit) = &query.limit_clause {
+            return Err(refused_stored(
+                "LIMIT or OFFSET",
+                "Leave it out here, and write it in the SELECT that reads the view.",
+                position(limit).max(at),
+            ));
+        }
+        if let Some(fetch) = &query.fetch {
+            let at = fetch.quantity.as_ref().map_or(at, |quantity| position(quantity));
+            return Err(refused_stored("FETCH FIRST", "Write LIMIT in the SELECT that reads the view.", at));
+        }
+        self.set_operations(&query.body)
+    }
+
+    fn set_operations(&self, body: &SetExpr) -> Result<()> {
+        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
+        let at = position(right.as_ref());
+        match op {
+            SetOperator::Union => {}
+            SetOperator::Intersect => {
+                return Err(refused_stored("INTERSECT", "Write SELECT DISTINCT ... FROM a JOIN b ON a.x = b.x.", at));
+            }
+            SetOperator::Except | SetOperator::Minus => {
+                return Err(refused_stored("EXCEPT", "Count both sides: UNION ALL with 1 and -1, GROUP BY, HAVING.", at));
+            }
+        }
+        if matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName) {
+            return Err(refused_stored("UNION BY NAME", "Write the columns in one order and UNION ALL.", at));
+        }
+        self.set_operations(left)?;
+        self.set_operations(right)
+    }
+
+    fn select(&self, select: &Select) -> Result<()> {
+        let at = position(select);
+        if select.from.len() > FROM_MAX {
+            return Err(Error::limit(format!("FROM names more than {FROM_MAX} relations"))
+                .with_code(sqlstate::STATEMENT_TOO_COMPLEX)
+                .with_hint("Split the query into views."));
+        }
+        if select.into.is_some() {
+            return Err(refused("SELECT INTO", "CREATE TABLE, then INSERT INTO ... SELECT.", at));
+        }
+        if select.top.is_some() {
+            return Err(refused("TOP", "Write LIMIT behind the query.", at));
+        }
+        if !select.lateral_views.is_empty() || !select.connect_by.is_empty() || select.prewhere.is_some() {
+            return Err(refused("this clause of another system", "Write plain SELECT ... FROM ... WHERE.", at));
+        }
+        for from in &select.from {
+            for join in &from.joins {
+                self.join(&join.join_operator, position(&join.relation))?;
+            }
+        }
+        if !self.stored() {
+            return Ok(());
+        }
+        if let Some(Distinct::On(expressions)) = &select.distinct {
+            let at = expressions.first().map_or(at, position);
+            return Err(refused_stored("DISTINCT ON", "GROUP BY the columns and take min() or max() of the others.", at));
+        }
+        if let Some(qualify) = &select.qualify {
+            return Err(refused_stored("QUALIFY", "GROUP BY and HAVING, or filter when reading.", position(qualify)));
+        }
+        if let Some(window) = select.named_window.first() {
+            return Err(refused_stored("WINDOW", OVER_REWRITE, window.0.span.start.column as usize));
+        }
+        let modifiers = match &select.group_by {
+            GroupByExpr::All(modifiers) => {
+                if select.group_by != GroupByExpr::Expressions(Vec::new(), Vec::new()) {
+                    return Err(refused_stored("GROUP BY ALL", "Name the columns.", at));
+                }
+                modifiers
+            }
+            GroupByExpr::Expressions(_, modifiers) => modifiers,
+        };
+        match modifiers.is_empty() {
+            true => Ok(()),
+            false => Err(refused_stored("GROUP BY with modifiers", "Write one view for each grouping.", at)),
+        }
+    }
+
+    fn join(&self, operator: &JoinOperator, at: usize) -> Result<()> {
+        use JoinOperator::*;
+        let what = match operator {
+            Join(_) | Inner(_) | CrossJoin(_) | StraightJoin(_) => return Ok(()),
+            Left(_) | LeftOuter(_) => "LEFT JOIN",
+            Right(_) | RightOuter(_) => "RIGHT JOIN",
+            FullOuter(_) => "FULL JOIN",
+            Semi(_) | LeftSemi(_) | RightSemi(_) => "SEMI JOIN",
+            Anti(_) | LeftAnti(_) | RightAnti(_) => "ANTI JOIN",
+            AsOf { .. } => {
+                return Err(refused("ASOF JOIN", "Join on equality, and keep the newest with GROUP BY and max(time).", at));
+            }
+            CrossApply | OuterApply | ArrayJoin | LeftArrayJoin | InnerArrayJoin => {
+                return Err(refused("this kind of join", "Write JOIN ... ON.", at));
+            }
+        };
+        if !self.stored() {
+            return Ok(());
+        }
+        let rewrite = match operator {
+            Semi(_) | LeftSemi(_) | RightSemi(_) => "Write JOIN with a DISTINCT sub-query of the other side.",
+            _ => "Write an inner JOIN here, and the outer join in the SELECT that reads the views.",
+        };
+        Err(refused_stored(what, rewrite, at))
+    }
+
+    fn factor(&self, factor: &TableFactor) -> Result<()> {
+        let at = position(factor);
+        if let Some(call) = windows::Call::of(factor)
+            && matches!(call.name.as_str(), "cumulate" | "session")
+        {
+            return Err(windows::unsupported(&call.name, call.position));
+        }
+        match factor {
+            TableFactor::Table { version: Some(_), .. } => {
+                Err(refused("FOR SYSTEM_TIME AS OF", "Join on equality with the present contents.", at))
+            }
+            TableFactor::Table { sample: Some(_), .. } => Err(refused("TABLESAMPLE", "Filter with WHERE.", at)),
+            TableFactor::Table { with_hints, index_hints, partitions, json_path, with_ordinality, .. }
+                if !with_hints.is_empty()
+                    || !index_hints.is_empty()
+                    || !partitions.is_empty()
+                    || json_path.is_some()
+                    || *with_ordinality =>
+            {
+                Err(refused("this clause behind a relation", "Write the relation's name alone.", at))
+            }
+            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } if self.stored() => {
+                Err(refused_stored("LATERAL", "Write it as a join.", at))
+            }
+            TableFactor::UNNEST { .. } if self.stored() => {
+                Err(refused_stored("UNNEST", "Give each element a row of its own in the source.", at))
+            }
+            TableFactor::MatchRecognize { .. } => {
+                Err(refused("MATCH_RECOGNIZE", "Write the pattern as joins over time.", at))
+            }
+            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
+                Err(refused("PIVOT", "Write one aggregate with FILTER for each column.", at))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn expr(&self, expr: &Expr) -> Result<()> {
+        match expr {
+            Expr::Function(function) => self.function(function, position(expr)),
+            Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_) if self.stored() => {
+                Err(refused_stored("GROUPING SETS", "Write one view for each grouping and UNION ALL.", position(expr)))
+            }
+            Expr::InSubquery { .. } | Expr::Exists { .. } if self.stored() => {
+                let what = if matches!(expr, Expr::Exists { .. }) { "EXISTS" } else { "IN (SELECT ...)" };
+                Err(refused_stored(what, "Write JOIN (SELECT DISTINCT key FROM ...) s ON s.key = ...", position(expr)))
+            }
+            Expr::Subquery(_) if self.stored() => {
+                // `TUMBLE((SELECT ...), ...)` holds its sub-query as an argument, which is not visited as an expression here.
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn function(&self, function: &Function, at: usize) -> Result<()> {
+        let parts: Vec<String> =
+            function.name.0.iter().filter_map(|part| part.as_ident()).map(super::super::parse::fold).collect();
+        let name = match parts.as_slice() {
+            [name] => name.as_str(),
+            [schema, name] if schema == "pg_catalog" => name.as_str(),
+            _ => return Err(undefined(&parts.join("."), None, at)),
+        };
+        if ["tumble", "hop", "cumulate", "session", "descriptor"].contains(&name) {
+            return Ok(()); // Judged where they stand in FROM; elsewhere the planner does not find them.
+        }
+        let scalar = self.session.scalar_functions().get(name);
+        let aggregate = self.session.aggregate_functions().get(name);
+        let over = self.session.window_functions().get(name);
+        if scalar.is_none() && aggregate.is_none() && over.is_none() && !self.session.higher_order_functions().contains_key(name) {
+            return Err(undefined(name, self.nearest(name), at));
+        }
+        if !self.stored() {
+            return Ok(());
+        }
+        if function.over.is_some() || (over.is_some() && aggregate.is_none() && scalar.is_none()) {
+            return Err(refused_stored(&format!("{name}() OVER"), OVER_REWRITE, at));
+        }
+        if let Some(scalar) = scalar
+            && scalar.signature().volatility != Volatility::Immutable
+        {
+            return Err(refused_stored(
+                &format!("function {name}(), whose answer changes by itself,"),
+                "Filter by it in the SELECT that reads the view, or use the event time of the rows.",
+                at,
+            ));
+        }
+        if aggregate.is_some() { aggregate_in_stored(function, name, at) } else { Ok(()) }
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        let scalars = self.session.scalar_functions().keys();
+        let aggregates = self.session.aggregate_functions().keys();
+        let mut known: Vec<&str> = scalars.chain(aggregates).map(String::as_str).filter(|name| !name.starts_with("__")).collect();
+        known.sort_unstable();
+        did_you_mean(name, known)
+    }
+}
+
+const OVER_REWRITE: &str = "GROUP BY in a view, and write OVER in the SELECT that reads it.";
+
+fn undefined(name: &str, hint: Option<String>, at: usize) -> Error {
+    let error = Error::invalid(format!("function \"{name}\" does not exist")).with_code(sqlstate::UNDEFINED_FUNCTION);
+    let error = if at > 0 { error.at(at) } else { error };
+    super::errors::hinted(error, hint)
+}
+
+fn aggregate_in_stored(function: &Function, name: &str, at: usize) -> Result<()> {
+    if !["count", "sum", "avg", "mean", "min", "max"].contains(&name) {
+        return Err(refused_stored(
+            &format!("aggregate {name}()"),
+            "Use count, sum, avg, min or max here, or aggregate in the SELECT that reads the view.",
+            at,
+        ));
+    }
+    let ordered = match &function.args {
+        FunctionArguments::List(list) => {
+            list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+        }
+        FunctionArguments::None | FunctionArguments::Subquery(_) => false,
+    };
+    if ordered || !function.within_group.is_empty() || function.null_treatment.is_some() {
+        return Err(refused_stored(&format!("an order inside {name}()"), "Leave ORDER BY inside the call out.", at));
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Binding: names looked up, types resolved, a statement's syntax tree made DataFusion's logical plan.
+//!
+//! ```text
+//!   Query ─ legacy windows ─ refusals ─ output names ─▶ SqlToRel (our provider) ─▶ types ─▶ LogicalPlan
+//! ```
+
+mod change;
+mod check;
+mod errors;
+mod legacy;
+mod names;
+mod provider;
+mod types;
+mod windows;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, FieldRef};
+use datafusion::common::{Column, ExprSchema};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use sqlparser::ast;
+
+use self::errors::planned;
+use self::provider::Provider;
+use super::parse::parse;
+use super::statement::{Name, Query, Statement};
+use crate::base::{Error, Result, sqlstate};
+use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::types::{Column as TypedColumn, Schema, SqlType};
+
+pub use change::{BoundChange, BoundInsert};
+
+/// What a query is bound for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindMode {
+    /// To be run once, over contents at one epoch: all of DataFusion's SQL.
+    Read,
+    /// To be kept up to date: what our operators do.
+    Stored,
+}
+
+/// Looks up names in one version of the catalog, with the functions and options of one session.
+pub struct Binder<'a> {
+    catalog: &'a Catalog,
+    session: &'a SessionState,
+}
+
+/// A bound query.
+#[derive(Clone, Debug)]
+pub struct BoundQuery {
+    /// Its plan, types resolved; scans hold [`crate::plan::RelationSource`]s, windows are
+    /// [`crate::plan::WindowAssign`]s. Not optimised.
+    pub plan: LogicalPlan,
+    /// Its columns as the client sees them: PostgreSQL's names, possibly one name twice. The plan's own may differ.
+    pub schema: Schema,
+    /// The types of `$1`, `$2`, ...
+    pub parameters: Vec<SqlType>,
+    /// Every relation that it names, inlined views among them, by number.
+    pub relations: Vec<Arc<Relation>>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder over `catalog`; `session` holds our functions.
+    pub fn new(catalog: &'a Catalog, session: &'a SessionState) -> Self {
+        Binder { catalog, session }
+    }
+
+    /// Binds `query`; `parameters` are types that the client gave, the others are inferred (text where nothing says).
+    pub fn query(&self, query: &Query, mode: BindMode, parameters: &[Option<SqlType>]) -> Result<BoundQuery> {
+        let provider = Provider::new(self.catalog, self.session, mode);
+        let plan = plan_query(&provider, query.clone(), parameters)?;
+        self.bound(provider, plan, parameters)
+    }
+
+    /// Binds the query of a stored view, whose columns `columns` name (all of them, or none).
+    pub fn view(&self, query: &Query, columns: &[Name], mode: BindMode) -> Result<BoundQuery> {
+        let mut bound = self.query(query, mode, &[])?;
+        if !bound.parameters.is_empty() {
+            return Err(Error::invalid("a view has no parameters")
+                .with_code(sqlstate::UNDEFINED_PARAMETER)
+                .with_hint("Write the value instead of $1."));
+        }
+        if columns.len() > bound.schema.columns.len() {
+            return Err(Error::syntax(format!(
+                "the column list names {} columns, the query has {}",
+                columns.len(),
+                bound.schema.columns.len()
+            ))
+            .with_hint("Name as many columns as the query has.")
+            .at(columns[0].position));
+        }
+        for (column, name) in bound.schema.columns.iter_mut().zip(columns) {
+            column.name.clone_from(&name.name);
+        }
+        for (i, column) in bound.schema.columns.iter().enumerate() {
+            if bound.schema.index_of(&column.name) != Some(i) {
+                return Err(Error::invalid(format!("column \"{}\" is specified more than once", column.name))
+                    .with_code(sqlstate::DUPLICATE_COLUMN)
+                    .with_hint("Rename one of them with AS."));
+            }
+        }
+        bound.plan = planned(rename(bound.plan, &bound.schema))?;
+        Ok(bound)
+    }
+
+    fn bound(&self, provider: Provider<'_>, plan: LogicalPlan, given: &[Option<SqlType>]) -> Result<BoundQuery> {
+        let parameters = parameter_types(&plan, given)?;
+        let plan = planned(Analyzer::new().execute_and_check(plan, self.session.config_options(), |_, _| {}))?;
+        let columns = plan.schema().fields().iter().map(|field| {
+            Ok(TypedColumn {
+                name: names::shown(field.name()).to_string(),
+                ty: SqlType::from_arrow(field.data_type())?,
+                nullable: field.is_nullable(),
+            })
+        });
+        let schema = Schema::new(columns.collect::<Result<_>>()?);
+        let relations = provider.named.into_inner().into_values().collect();
+        Ok(BoundQuery { plan, schema, parameters, relations })
+    }
+}
+
+/// `plan` with the names of `schema` and the types that SQL names, without qualifiers.
+fn rename(plan: LogicalPlan, schema: &Schema) -> datafusion::common::Result<LogicalPlan> {
+    let columns: Vec<Column> = plan.schema().columns();
+    let input = Arc::clone(plan.schema());
+    let expressions = columns.into_iter().zip(&schema.columns).map(|(column, named)| {
+        let same = input.field_from_column(&column).is_ok_and(|field| field.data_type() == &named.ty.arrow());
+        let column = Expr::Column(column);
+        let typed = if same { column } else { datafusion::logical_expr::cast(column, named.ty.arrow()) };
+        typed.alias(&named.name)
+    });
+    LogicalPlanBuilder::from(plan).project(expressions.collect::<Vec<_>>())?.build()
+}
+
+fn options() -> ParserOptions {
+    ParserOptions::new()
+        .with_parse_float_as_decimal(true)
+        .with_map_string_types_to_utf8view(false)
+        .with_collect_spans(true)
+        .with_default_null_ordering(NullOrdering::NullsMax)
+}
+
+/// The plan of `query`, types not yet resolved.
+fn plan_query(provider: &Provider<'_>, mut query: Query, parameters: &[Option<SqlType>]) -> Result<LogicalPlan> {
+    legacy::rewrite(&mut query)?;
+    check::check(&query, provider.mode, provider.session)?;
+    if provider.mode == BindMode::Stored {
+        query.order_by = None; // A kept relation has no order.
+    }
+    names::apply(&mut query);
+    let planner = SqlToRel::new_with_options(provider, options());
+    let fields: Vec<Option<FieldRef>> = parameters.iter().map(|ty| ty.as_ref().map(parameter_field)).collect();
+    let mut context = PlannerContext::new();
+    if fields.iter().any(Option::is_some) {
+        context = context.with_prepare_param_data_types(fields);
+    }
+    let statement = ast::Statement::Query(Box::new(query));
+    planned(planner.sql_statement_to_plan_with_context(statement, &mut context))
+}
+
+fn parameter_field(ty: &SqlType) -> FieldRef {
+    Arc::new(Field::new("", ty.arrow(), true))
+}
+
+/// `$1`, `$2`, ... in order: the given type, else the inferred one, else text.
+fn parameter_types(plan: &LogicalPlan, given: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
+    let inferred = planned(plan.get_parameter_types())?;
+    let mut count = given.len();
+    for name in inferred.keys() {
+        let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|&number| (1..=65_535).contains(&number));
+        let Some(number) = number else {
+            return Err(Error::invalid(format!("there is no parameter {name}"))
+                .with_code(sqlstate::UNDEFINED_PARAMETER)
+                .with_hint("Parameters are $1, $2, ..."));
+        };
+        count = count.max(number);
+    }
+    (1..=count)
+        .map(|number| match given.get(number - 1).and_then(Option::as_ref) {
+            Some(ty) => Ok(ty.clone()),
+            None => match inferred.get(&format!("${number}")).and_then(Option::as_ref) {
+                Some(ty) => SqlType::from_arrow(ty),
+                None => Ok(SqlType::Varchar),
+            },
+        })
+        .collect()
+}
+
+/// The plan of a view of the catalog, from the statement that created it, with the view's column names.
+fn view_plan(provider: &Provider<'_>, relation: &Relation) -> Result<LogicalPlan> {
+    let broken = || Error::internal(format!("{} has no query in the catalog", relation.title()));
+    let statement = parse(&relation.sql)?.into_iter().next().ok_or_else(broken)?.statement;
+    let query = match statement {
+        Statement::CreateView(view) | Statement::CreateMaterializedView(view) => view.query,
+        Statement::Query(query) => query,
+        _ => return Err(broken()),
+    };
+    debug_assert_eq!(relation.kind, RelationKind::View);
+    let plan = plan_query(provider, *query, &[])?;
+    planned(rename(plan, &relation.columns))
+}

@@ -1,0 +1,187 @@
+//! What DataFusion's SQL planner asks for, answered from our catalog and the session's functions.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::{DFSchema, Result as PlanResult, TableReference};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+
+use super::BindMode;
+use super::errors::carry;
+use super::types::Types;
+use super::windows::Windows;
+use crate::base::{Error, Result, sqlstate};
+use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::plan::RelationSource;
+use crate::types::RelationId;
+
+/// Views may be built on views this deep.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Names resolved for one statement.
+pub(super) struct Provider<'a> {
+    pub catalog: &'a Catalog,
+    pub session: &'a SessionState,
+    pub mode: BindMode,
+    /// Every relation that was named, views that were inlined among them.
+    pub named: RefCell<BTreeMap<RelationId, Arc<Relation>>>,
+    depth: Cell<usize>,
+    windows: [Arc<dyn RelationPlanner>; 1],
+}
+
+impl<'a> Provider<'a> {
+    pub fn new(catalog: &'a Catalog, session: &'a SessionState, mode: BindMode) -> Self {
+        Provider {
+            catalog,
+            session,
+            mode,
+            named: RefCell::default(),
+            depth: Cell::new(0),
+            windows: [Arc::new(Windows)],
+        }
+    }
+
+    fn source(&self, name: &TableReference) -> Result<RelationSource> {
+        let relation = self.catalog.resolve(name.schema(), name.table())?;
+        self.named.borrow_mut().insert(relation.id, Arc::clone(&relation));
+        match relation.kind {
+            RelationKind::Sink => Err(Error::invalid(format!("{} cannot be read", relation.title()))
+                .with_code(sqlstate::WRONG_OBJECT_TYPE)
+                .with_hint("Read the relation that it sends, or the files that it writes.")),
+            RelationKind::System if self.mode == BindMode::Stored => {
+                Err(Error::unsupported(format!("{} cannot be read by a materialized view or sink", relation.title()))
+                    .with_hint("Read it with SELECT."))
+            }
+            RelationKind::View => {
+                let plan = self.view(&relation)?;
+                Ok(RelationSource::view(relation, plan))
+            }
+            RelationKind::Source
+            | RelationKind::Table
+            | RelationKind::MaterializedView
+            | RelationKind::Late(_)
+            | RelationKind::Faults(_)
+            | RelationKind::System => Ok(RelationSource::new(relation)),
+        }
+    }
+
+    /// The plan of a view, bound anew from its text.
+    fn view(&self, relation: &Relation) -> Result<LogicalPlan> {
+        let depth = self.depth.get();
+        if depth >= VIEW_DEPTH_MAX {
+            return Err(Error::limit(format!("views are built on views more than {VIEW_DEPTH_MAX} deep"))
+                .with_code(sqlstate::STATEMENT_TOO_COMPLEX)
+                .with_hint("Make one of them a materialized view."));
+        }
+        self.depth.set(depth + 1);
+        let plan = super::view_plan(self, relation);
+        self.depth.set(depth);
+        // A place in the view's text is none in the statement's.
+        plan.map_err(|error| without_position(error).context(format!("in {}", relation.title())))
+    }
+}
+
+/// The same error, without its position.
+fn without_position(error: Error) -> Error {
+    let mut bare = Error::new(error.kind(), error.message()).with_code(error.sqlstate());
+    if let Some(detail) = error.detail() {
+        bare = bare.with_detail(detail);
+    }
+    if let Some(hint) = error.hint() {
+        bare = bare.with_hint(hint);
+    }
+    for line in error.contexts() {
+        bare = bare.context(line);
+    }
+    bare
+}
+
+impl ContextProvider for Provider<'_> {
+    fn get_table_source(&self, name: TableReference) -> PlanResult<Arc<dyn TableSource>> {
+        Ok(Arc::new(self.source(&name).map_err(carry)?))
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> PlanResult<Arc<dyn TableSource>> {
+        let Some(function) = self.session.table_functions().get(name).filter(|_| self.mode == BindMode::Read) else {
+            let error = Error::invalid(format!("table function \"{name}\" does not exist"))
+                .with_code(sqlstate::UNDEFINED_FUNCTION)
+                .with_hint("In FROM stand relations, sub-queries, and the windows TUMBLE and HOP.");
+            return Err(carry(error));
+        };
+        let context = SimplifyContext::builder().with_config_options(Arc::clone(self.session.config_options())).build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .collect::<PlanResult<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.session))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> PlanResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.session.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.windows
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.session.scalar_functions().get(name).map(Arc::clone)
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.session.higher_order_functions().get(name).map(Arc::clone)
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.session.aggregate_functions().get(name).map(Arc::clone)
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.session.window_functions().get(name).map(Arc::clone)
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.session.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.session.scalar_functions().keys().map(String::clone).collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.session.higher_order_functions().keys().map(String::clone).collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.session.aggregate_functions().keys().map(String::clone).collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.session.window_functions().keys().map(String::clone).collect()
+    }
+}

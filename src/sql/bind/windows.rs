@@ -1,0 +1,279 @@
+//! TUMBLE and HOP in FROM, in every spelling of the dialect, as `WindowAssign`.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, Result as PlanResult, ScalarValue};
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::{Expr as LogicalExpr, LogicalPlan};
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Spanned, TableAlias, TableFactor,
+};
+
+use super::super::dialect::TABLE_ARGUMENT;
+use super::super::parse::fold;
+use super::errors::{carry, translate};
+use crate::base::{Error, Result, sqlstate};
+use crate::plan::{Window, WindowAssign};
+use crate::types::SqlType;
+
+/// Plans window functions; everything else is left to DataFusion.
+#[derive(Debug)]
+pub(super) struct Windows;
+
+impl RelationPlanner for Windows {
+    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> PlanResult<RelationPlanning> {
+        let Some(call) = Call::of(&relation) else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let plan = call.plan(context).map_err(carry)?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, call.alias))))
+    }
+}
+
+/// A window function as a table.
+pub(super) struct Call {
+    /// In lower case: `tumble`, `hop`, `cumulate`, `session`.
+    pub name: String,
+    /// Where it stands.
+    pub position: usize,
+    args: Vec<(Option<String>, Expr)>,
+    alias: Option<TableAlias>,
+}
+
+impl Call {
+    /// The window function that `factor` is, if it is one.
+    pub fn of(factor: &TableFactor) -> Option<Call> {
+        let (name, args, alias) = match factor {
+            TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
+            TableFactor::Function { name, args, alias, .. } => (name, args, alias),
+            TableFactor::TableFunction { expr: Expr::Function(function), alias } => match &function.args {
+                FunctionArguments::List(list) => (&function.name, &list.args, alias),
+                FunctionArguments::None | FunctionArguments::Subquery(_) => return None,
+            },
+            _ => return None,
+        };
+        let [part] = name.0.as_slice() else { return None };
+        let ident = part.as_ident()?;
+        let name = ident.value.to_lowercase();
+        if !["tumble", "hop", "cumulate", "session"].contains(&name.as_str()) {
+            return None;
+        }
+        let args = args.iter().filter_map(argument).collect();
+        Some(Call { name, position: ident.span.start.column as usize, args, alias: alias.clone() })
+    }
+
+    fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let names: &[&str] = match self.name.as_str() {
+            "tumble" => &["data", "timecol", "size", "offset"],
+            "hop" => &["data", "timecol", "slide", "size", "offset"],
+            _ => return Err(unsupported(&self.name, self.position)),
+        };
+        let args = self.by_name(names)?;
+        let needed = |i: usize| {
+            args.get(i).copied().flatten().ok_or_else(|| {
+                self.error(format!("{} needs argument \"{}\"", self.shown(), names[i]))
+                    .with_hint(format!("Write {}.", usage(&self.name)))
+            })
+        };
+        let input = self.data(needed(0)?, context)?;
+        let time = self.time(needed(1)?, &input, context)?;
+        let mut lengths = Vec::new();
+        for i in 2..names.len() - 1 {
+            lengths.push(self.length(names[i], needed(i)?, context)?);
+        }
+        let offset_us = match args.last().copied().flatten() {
+            Some(offset) => self.interval("offset", offset, context)?,
+            None => 0,
+        };
+        let window = match lengths.as_slice() {
+            [size_us] => Window::Tumble { size_us: *size_us, offset_us },
+            [slide_us, size_us] => Window::Hop { slide_us: *slide_us, size_us: *size_us, offset_us },
+            _ => return Err(unsupported(&self.name, self.position)),
+        };
+        if let Window::Hop { slide_us, size_us, .. } = window
+            && size_us / slide_us > 10_000
+        {
+            return Err(self.error(format!("{} would put a row into more than 10000 windows", self.shown()))
+                .with_hint("The slide comes first, then the size; choose a larger slide or a smaller size."));
+        }
+        let assign = WindowAssign::new(input, time, window).map_err(|error| {
+            translate(error, Some(self.position)).with_hint(
+                "Rename the columns window_start and window_end of the input: SELECT window_start AS inner_start, ...",
+            )
+        })?;
+        Ok(assign.into_plan())
+    }
+
+    /// The arguments in the order of `names`, positional ones first.
+    fn by_name<'a>(&'a self, names: &[&str]) -> Result<Vec<Option<&'a Expr>>> {
+        let mut found: Vec<Option<&Expr>> = vec![None; names.len()];
+        for (i, (name, expr)) in self.args.iter().enumerate() {
+            let slot = match name {
+                None => Some(i),
+                Some(name) => names.iter().position(|known| known == name),
+            };
+            match slot.and_then(|slot| found.get_mut(slot)) {
+                Some(slot @ None) => *slot = Some(expr),
+                Some(Some(_)) => return Err(self.error(format!("an argument of {} is given twice", self.shown()))),
+                None => {
+                    let what = name.as_deref().map_or(format!("{} arguments", i + 1), |name| format!("argument \"{name}\""));
+                    return Err(self
+                        .error(format!("{} takes no {what}", self.shown()))
+                        .with_hint(format!("Write {}.", usage(&self.name))));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn data(&self, expr: &Expr, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let factor = match expr {
+            Expr::Identifier(ident) => table(vec![ident.clone()]),
+            Expr::CompoundIdentifier(idents) => table(idents.clone()),
+            Expr::Named { expr, name } if name.value == TABLE_ARGUMENT => return self.data(expr, context),
+            Expr::Nested(inner) => return self.data(inner, context),
+            Expr::Subquery(query) => {
+                TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None }
+            }
+            other => {
+                return Err(self
+                    .error(format!("the first argument of {} is a relation or a sub-query, not {other}", self.shown()))
+                    .with_hint(format!("Write {}.", usage(&self.name))));
+            }
+        };
+        context.plan(factor).map_err(|error| translate(error, Some(position(expr, self.position))))
+    }
+
+    fn time(
+        &self,
+        expr: &Expr,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<datafusion::common::Column> {
+        let at = position(expr, self.position);
+        let named = descriptor(expr);
+        let planned = context.sql_to_expr(named.clone(), input.schema()).map_err(|error| translate(error, Some(at)))?;
+        let LogicalExpr::Column(column) = planned else {
+            return Err(self
+                .error(format!("the time of {} is a column, not an expression", self.shown()))
+                .with_hint("Compute it in a sub-query: TUMBLE((SELECT *, expression AS ts FROM relation), ts, ...).")
+                .at(at));
+        };
+        let ty = input.schema().qualified_field_from_column(&column).map(|(_, field)| field.data_type().clone());
+        let ty = ty.map_err(|error| translate(error, Some(at)))?;
+        let fits = SqlType::from_arrow(&ty).is_ok_and(|ty| ty.is_timestamp());
+        if !fits || !matches!(ty, DataType::Timestamp(_, _)) {
+            let shown = SqlType::from_arrow(&ty).map_or_else(|_| ty.to_string(), |ty| ty.to_string());
+            return Err(Error::invalid(format!("column \"{}\" of type {shown} cannot be a time of {}", column.name, self.shown()))
+                .with_code(sqlstate::DATATYPE_MISMATCH)
+                .with_hint("It must be TIMESTAMP or TIMESTAMPTZ: cast it in a sub-query.")
+                .at(at));
+        }
+        Ok(column)
+    }
+
+    /// A positive interval.
+    fn length(&self, name: &str, expr: &Expr, context: &mut dyn RelationPlannerContext) -> Result<i64> {
+        let us = self.interval(name, expr, context)?;
+        if us > 0 {
+            return Ok(us);
+        }
+        Err(Error::invalid(format!("argument \"{name}\" of {} must be longer than nothing", self.shown()))
+            .with_hint("Write for instance INTERVAL '10 seconds'.")
+            .at(position(expr, self.position)))
+    }
+
+    /// A constant interval in microseconds.
+    fn interval(&self, name: &str, expr: &Expr, context: &mut dyn RelationPlannerContext) -> Result<i64> {
+        let at = position(expr, self.position);
+        let planned = context.sql_to_expr(expr.clone(), &DFSchema::empty()).map_err(|error| translate(error, Some(at)))?;
+        let value = match planned {
+            LogicalExpr::Literal(value, _) => value.cast_to(&SqlType::Interval.arrow()).ok(),
+            LogicalExpr::Cast(cast) => match cast.expr.as_ref() {
+                LogicalExpr::Literal(value, _) => value.cast_to(&SqlType::Interval.arrow()).ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(ScalarValue::IntervalMonthDayNano(Some(interval))) = value else {
+            return Err(Error::invalid(format!("argument \"{name}\" of {} is a constant interval", self.shown()))
+                .with_code(sqlstate::DATATYPE_MISMATCH)
+                .with_hint("Write for instance INTERVAL '10 seconds'.")
+                .at(at));
+        };
+        if interval.months != 0 {
+            return Err(Error::unsupported("windows of months and years are not supported: they differ in length")
+                .with_hint("Write days, or group by date_trunc('month', time).")
+                .at(at));
+        }
+        Ok(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds / 1_000)
+    }
+
+    fn shown(&self) -> String {
+        self.name.to_uppercase()
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::syntax(message).at(self.position)
+    }
+}
+
+/// Windows that are refused by name.
+pub(super) fn unsupported(name: &str, position: usize) -> Error {
+    let rewrite = match name {
+        "cumulate" => "Write TUMBLE with the step as its size, and add up the windows so far when reading.",
+        _ => "Write TUMBLE or HOP with a fixed size.",
+    };
+    Error::unsupported(format!("{} windows are not supported", name.to_uppercase())).with_hint(rewrite).at(position)
+}
+
+fn usage(name: &str) -> &'static str {
+    match name {
+        "hop" => "HOP(relation, time, INTERVAL 'slide', INTERVAL 'size' [, INTERVAL 'offset'])",
+        _ => "TUMBLE(relation, time, INTERVAL 'size' [, INTERVAL 'offset'])",
+    }
+}
+
+fn argument(arg: &FunctionArg) -> Option<(Option<String>, Expr)> {
+    let (name, value) = match arg {
+        FunctionArg::Unnamed(value) => (None, value),
+        FunctionArg::Named { name, arg, .. } => (Some(fold(name)), arg),
+        FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => (Some(fold(name)), arg),
+        FunctionArg::ExprNamed { arg, .. } => (None, arg),
+    };
+    match value {
+        FunctionArgExpr::Expr(expr) => Some((name.map(|name| name.to_lowercase()), expr.clone())),
+        FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_) => None,
+    }
+}
+
+/// `DESCRIPTOR(ts)` is `ts`.
+fn descriptor(expr: &Expr) -> &Expr {
+    if let Expr::Function(function) = expr
+        && function.name.to_string().eq_ignore_ascii_case("descriptor")
+        && let FunctionArguments::List(list) = &function.args
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] = list.args.as_slice()
+    {
+        return inner;
+    }
+    expr
+}
+
+fn position(expr: &Expr, otherwise: usize) -> usize {
+    let at = expr.span().start.column as usize;
+    if at > 0 { at } else { otherwise }
+}
+
+fn table(idents: Vec<Ident>) -> TableFactor {
+    TableFactor::Table {
+        name: ObjectName::from(idents),
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    }
+}
