@@ -47,12 +47,7 @@ pub struct FileSourceOptions {
 impl FileSourceOptions {
     /// Reads `path` to its end, with the default sizes.
     pub fn new(path: impl Into<String>) -> Self {
-        FileSourceOptions {
-            path: path.into(),
-            follow: Follow::No,
-            block_bytes: 1 << 20,
-            record_bytes_max: 16 << 20,
-        }
+        FileSourceOptions { path: path.into(), follow: Follow::No, block_bytes: 1 << 20, record_bytes_max: 16 << 20 }
     }
 }
 

@@ -114,8 +114,11 @@ impl FileReader {
             None if self.options.follow == Follow::No && read < bytes.len() => read,
             None if read < bytes.len() => return Ok(false),
             None => {
-                return Err(Error::invalid(format!("the header of file \"{}\" is longer than {read} bytes", open.name))
-                    .with_hint("Set header = false if the file has none."));
+                return Err(Error::invalid(format!(
+                    "the header of file \"{}\" is longer than {read} bytes",
+                    open.name
+                ))
+                .with_hint("Set header = false if the file has none."));
             }
         };
         open.header = Some(Bytes::copy_from_slice(line.get(..end).unwrap_or_default()));

@@ -21,8 +21,11 @@ impl BoundedReader {
     /// Reads `columns` of the source. Refuses a source that does not end.
     pub fn new(spec: Arc<SourceSpec>, columns: Vec<usize>) -> Result<Self> {
         if !spec.connector.promises().bounded {
-            return Err(Error::unsupported(format!("source \"{}\" does not end, so it can not be read whole", spec.name))
-                .with_hint("Create a materialized view over it and read that."));
+            return Err(Error::unsupported(format!(
+                "source \"{}\" does not end, so it can not be read whole",
+                spec.name
+            ))
+            .with_hint("Create a materialized view over it and read that."));
         }
         let splits = spec.start()?.into();
         Ok(BoundedReader { spec, wanted: Wanted::Rows { columns, watermark: false }, splits, reading: None })

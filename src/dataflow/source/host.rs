@@ -10,8 +10,8 @@ use super::lone;
 use super::rows::Ready;
 use super::shared;
 use super::spec::{
-    Attach, Inlet, RecordedCut, SourceCut, SourceEvent, SourceSpec, SourceState, SourceStats, SplitCut,
-    SplitPoint, SplitStats, SubscriberId, Wanted,
+    Attach, Inlet, RecordedCut, SourceCut, SourceEvent, SourceSpec, SourceState, SourceStats, SplitCut, SplitPoint,
+    SplitStats, SubscriberId, Wanted,
 };
 use crate::base::{Error, Result};
 use crate::dataflow::Close;

@@ -140,7 +140,10 @@ impl LoneReader {
 
     /// The first split in which it is beyond the shared reader, which cannot be.
     fn first_ahead(&self, hub: &Hub) -> Option<usize> {
-        self.at.iter().enumerate().position(|(index, at)| hub.position(index).is_some_and(|shared| *shared < at.position))
+        self.at
+            .iter()
+            .enumerate()
+            .position(|(index, at)| hub.position(index).is_some_and(|shared| *shared < at.position))
     }
 
     /// Reads every split up to its place in `to`. False when the job does not want it any more.

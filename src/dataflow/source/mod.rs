@@ -13,6 +13,7 @@
 //! along the recorded cuts until it has caught up, then joins the shared reader without loss or repetition.
 
 mod bounded;
+mod computed;
 mod host;
 mod lone;
 mod pool;
@@ -24,9 +25,10 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use super::Close;
 pub use bounded::BoundedReader;
 pub use host::SourceHost;
 pub use spec::{
-    Attach, HostSettings, Inlet, RecordedCut, SourceCut, SourceEvent, SourceSpec, SourceState, SourceStats,
+    Attach, Generated, HostSettings, Inlet, RecordedCut, SourceCut, SourceEvent, SourceSpec, SourceState, SourceStats,
     SplitCut, SplitPoint, SplitStats, SubscriberId, Wanted, WatermarkRule, source_fault_schema,
 };

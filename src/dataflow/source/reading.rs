@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 
+use super::computed::Plan;
 use super::pool::{Ticket, submit};
 use super::rows::{Ready, Stretch, full_schema};
 use super::spec::{SourceSpec, SplitPoint};
 use crate::base::{Error, Result};
 use crate::connectors::{Block, Framing, Piece, SplitReader};
-use crate::formats::{DecodeSettings, Decoder};
+use crate::formats::Decoder;
 use crate::types::{Position, SplitId};
 
 /// What a reading comes to next.
@@ -41,6 +42,7 @@ pub(super) struct Reading {
     schema: SchemaRef,
     reader: Box<dyn SplitReader>,
     decoders: Arc<Decoders>,
+    plan: Arc<Plan>,
     until: Option<Position>,
     ahead: VecDeque<(usize, Ticket<Vec<Stretch>>)>,
     ahead_bytes: usize,
@@ -62,6 +64,7 @@ impl Reading {
         let reader = spec.connector.open(&point.split, &point.position, framing)?;
         Ok(Reading {
             schema: full_schema(spec),
+            plan: Arc::new(Plan::new(spec)?),
             spec: Arc::clone(spec),
             split: point.split.clone(),
             reader,
@@ -132,18 +135,19 @@ impl Reading {
         let bytes = record_bytes(block.bytes.len());
         let (spec, split) = (Arc::clone(&self.spec), self.split.clone());
         let decoders = Arc::clone(&self.decoders);
+        let plan = Arc::clone(&self.plan);
         let ticket = submit(move || {
             let idle = decoders.0.lock().pop();
             let mut decoder = match idle {
                 Some(decoder) => decoder,
-                None => spec.format.decoder(&decode_settings(&spec), block.header.as_deref())?,
+                None => spec.format.decoder(&plan.decode, block.header.as_deref())?,
             };
             let decoded = decoder.decode(&block.bytes)?;
             // A decoder that knows a header fits the blocks of its file only.
             if block.header.is_none() {
                 decoders.0.lock().push(decoder);
             }
-            let stretch = |decoded| Stretch::new(&spec, &split, decoded, &block.bytes, &block.place);
+            let stretch = |decoded| Stretch::new(&plan, &split, decoded, &block.bytes, &block.place);
             decoded.into_iter().map(stretch).collect()
         });
         self.ahead.push_back((bytes, ticket));
@@ -153,12 +157,4 @@ impl Reading {
 
 fn record_bytes(bytes: usize) -> usize {
     bytes.max(1)
-}
-
-fn decode_settings(spec: &SourceSpec) -> DecodeSettings {
-    DecodeSettings {
-        schema: spec.schema.clone(),
-        batch_rows: spec.settings.batch_rows,
-        record_bytes_max: spec.settings.record_bytes_max,
-    }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int64Array, RecordBatch, RecordBatchOptions, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, BinaryBuilder, Int64Array, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
-use super::spec::{SourceSpec, Wanted, WatermarkRule, source_fault_schema};
-use crate::base::{Error, Result};
+use super::computed::Plan;
+use super::spec::{SourceSpec, Wanted, source_fault_schema};
+use crate::base::Result;
 use crate::connectors::{Oversize, Place};
 use crate::formats::{Decoded, oversize_reason};
 use crate::types::{DeltaBatch, Position, SplitId};
@@ -40,20 +41,21 @@ pub(super) struct Ready {
 
 impl Stretch {
     /// From decoded records of a block that begins at `place` (bytes `block`).
-    pub(super) fn new(spec: &SourceSpec, split: &SplitId, decoded: Decoded, block: &[u8], place: &Place) -> Result<Self> {
-        let (before, largest) = match &spec.watermark {
-            None => (Vec::new(), i64::MIN),
-            Some(WatermarkRule::Delay { column, us }) => running_max(&decoded.rows, *column, *us)?,
-        };
-        let mut faults = FaultRows::new(split, decoded.bad.len());
-        for bad in &decoded.bad {
+    pub(super) fn new(plan: &Plan, split: &SplitId, decoded: Decoded, block: &[u8], place: &Place) -> Result<Self> {
+        let computed = plan.compute(decoded.rows)?;
+        let mut bad = decoded.bad;
+        if let Some(faults) = &computed.faults {
+            plan.add_faults(&mut bad, faults, block, &decoded.bytes);
+        }
+        let mut faults = FaultRows::new(split, bad.len());
+        for bad in &bad {
             let record = block.get(bad.at.clone()).unwrap_or_default();
             faults.push(&bad.reason, record, &place.position(bad.at.start as u64));
         }
         Ok(Stretch {
-            rows: decoded.rows,
-            before,
-            largest,
+            rows: computed.rows,
+            before: computed.before,
+            largest: computed.largest,
             faults: faults.finish()?,
             end: place.position(decoded.bytes.end as u64),
             bytes: (decoded.bytes.end - decoded.bytes.start) as u64,
@@ -121,28 +123,6 @@ pub(super) fn full_schema(spec: &SourceSpec) -> SchemaRef {
     Arc::new(ArrowSchema::new(arrow.fields().iter().cloned().chain([hidden]).collect::<Vec<_>>()))
 }
 
-fn running_max(rows: &RecordBatch, column: usize, delay_us: i64) -> Result<(Vec<i64>, i64)> {
-    let times = rows
-        .columns()
-        .get(column)
-        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
-        .ok_or_else(|| Error::internal(format!("column {column} of a source is no timestamp")))?;
-    let mut largest = i64::MIN;
-    let mut before = Vec::with_capacity(times.len());
-    let mut note = |value: Option<i64>| {
-        before.push(largest);
-        if let Some(value) = value {
-            // The two ends of the range mean "none" and "end", which no row may claim.
-            largest = largest.max(value.saturating_sub(delay_us).clamp(i64::MIN + 1, i64::MAX - 1));
-        }
-    };
-    match times.nulls() {
-        None => times.values().iter().for_each(|&value| note(Some(value))),
-        Some(_) => times.iter().for_each(note),
-    }
-    Ok((before, largest))
-}
-
 /// Builds rows of [`source_fault_schema`].
 struct FaultRows<'a> {
     split: &'a SplitId,
@@ -187,7 +167,7 @@ impl<'a> FaultRows<'a> {
     }
 }
 
-fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+pub(super) fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }

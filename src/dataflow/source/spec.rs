@@ -9,6 +9,7 @@ use crate::base::Result;
 use crate::connectors::Source;
 use crate::dataflow::{Close, JobInput, Sent};
 use crate::formats::Format;
+use crate::functions::Expr;
 use crate::types::{Column, DeltaBatch, Epoch, Position, RelationId, Schema, SplitId, SqlType, Watermark};
 
 /// Where a host puts what it reads for one job.
@@ -50,16 +51,27 @@ impl Inlet for JobInput {
     }
 }
 
-/// How a source's watermark follows from a row.
+/// How a source's watermark follows from a row. Columns count in the source's schema.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatermarkRule {
-    /// A timestamp column less some microseconds.
+    /// A timestamp column less some microseconds: what nearly every source says, without the expression engine.
     Delay {
         /// Index in the source's schema.
         column: usize,
         /// How much is taken off.
         us: i64,
     },
+    /// Any expression that gives a timestamp.
+    Expression(Expr),
+}
+
+/// `name AS expression` in CREATE SOURCE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// Index of the column in the source's schema.
+    pub column: usize,
+    /// Its value; it may name columns that are not generated themselves.
+    pub expr: Expr,
 }
 
 /// A source as it is hosted.
@@ -68,8 +80,10 @@ pub struct SourceSpec {
     pub relation: RelationId,
     /// Its name, for messages.
     pub name: String,
-    /// All its columns.
+    /// All its columns; records carry those that are not generated.
     pub schema: Schema,
+    /// Its generated columns.
+    pub generated: Vec<Generated>,
     /// `WATERMARK FOR`, if declared.
     pub watermark: Option<WatermarkRule>,
     /// Where its records come from.
@@ -273,6 +287,12 @@ pub fn source_fault_schema() -> Schema {
 }
 
 impl SourceSpec {
+    /// The columns that records carry, by their index in the schema.
+    pub fn carried(&self) -> Vec<usize> {
+        let is_generated = |column: &usize| self.generated.iter().any(|generated| generated.column == *column);
+        (0..self.schema.columns.len()).filter(|column| !is_generated(column)).collect()
+    }
+
     /// Every split with its start position.
     pub fn start(&self) -> Result<Vec<SplitPoint>> {
         let point = |split: SplitId| {
