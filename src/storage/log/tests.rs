@@ -15,7 +15,7 @@ fn unsynced() -> Disk {
 }
 
 fn settings(segment_bytes: u64) -> LogSettings {
-    LogSettings { segment_bytes, disk: unsynced(), ..LogSettings::default() }
+    LogSettings { segment_bytes, allocate_bytes: 0, disk: unsynced(), ..LogSettings::default() }
 }
 
 fn record(epoch: u64) -> Vec<u8> {
@@ -125,6 +125,28 @@ fn a_changed_byte_is_corrupt_but_in_the_last_frame() {
 }
 
 #[test]
+fn segments_grow_ahead_and_are_cut_to_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let ahead = || LogSettings { allocate_bytes: 4_096, ..settings(5_000) };
+    let (log, _) = EpochLog::open(dir.path(), ahead()).unwrap();
+    for epoch in 1..=200 {
+        log.append_wait(Epoch(epoch), record(epoch)).unwrap();
+    }
+    drop(log);
+    let mut paths: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let lengths: Vec<_> = paths.iter().map(|path| path.metadata().unwrap().len()).collect();
+    let (newest, closed) = lengths.split_last().unwrap();
+    assert!(newest % 4_096 == 0 && closed.iter().all(|length| (5_000..5_200).contains(length)), "{lengths:?}");
+    assert_eq!(read_all(dir.path()).unwrap(), expected(1..=200));
+    // Torn inside the zeros: a header that arrived, a payload that did not.
+    let mut bytes = fs::read(paths.last().unwrap()).unwrap();
+    bytes.extend([b"MFRM".as_slice(), &[0; 60]].concat());
+    fs::write(paths.last().unwrap(), bytes).unwrap();
+    assert_eq!(read_all(dir.path()).unwrap(), expected(1..=200));
+}
+
+#[test]
 fn damage_in_a_closed_segment_or_a_missing_one_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 100, 1..=20);
@@ -192,7 +214,8 @@ fn a_disk_that_fails_at_any_step_acknowledges_nothing_that_is_lost() {
     for step in 0.. {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::failing_at(step);
-        let failing = LogSettings { segment_bytes: 150, disk: disk.clone(), ..LogSettings::default() };
+        let failing =
+            LogSettings { segment_bytes: 150, allocate_bytes: 64, disk: disk.clone(), ..LogSettings::default() };
         let mut acknowledged = 0;
         if let Ok((log, _)) = EpochLog::open(dir.path(), failing) {
             for epoch in 1..=10 {

@@ -22,6 +22,7 @@ pub(super) struct Writer {
     dir: PathBuf,
     disk: Disk,
     segment_bytes: u64,
+    allocate_bytes: u64,
     /// The epoch of the newest durable record.
     newest: Epoch,
     segment: Option<Segment>,
@@ -36,12 +37,15 @@ struct Segment {
     nonce: u64,
     /// Where the next frame will lie.
     end: u64,
+    /// How long the file is: zeros from `end` on.
+    allocated: u64,
 }
 
 impl Writer {
     pub(super) fn new(dir: PathBuf, settings: &LogSettings, newest: Epoch, shared: Arc<Shared>) -> Writer {
-        let (disk, segment_bytes) = (settings.disk.clone(), settings.segment_bytes);
-        Writer { dir, disk, segment_bytes, newest, segment: None, shared, frame: Vec::new() }
+        let LogSettings { segment_bytes, allocate_bytes, .. } = *settings;
+        let disk = settings.disk.clone();
+        Writer { dir, disk, segment_bytes, allocate_bytes, newest, segment: None, shared, frame: Vec::new() }
     }
 
     /// Writes until nobody can append any more.
@@ -102,9 +106,14 @@ impl Writer {
             push_record(&mut self.frame, append.epoch, &append.record);
         }
         finish_frame(&mut self.frame, segment.nonce, segment.end, group.len() as u32);
+        let end = segment.end + self.frame.len() as u64;
+        if end > segment.allocated {
+            segment.allocated = end.checked_next_multiple_of(self.allocate_bytes).unwrap_or(end);
+            self.frame.resize((segment.allocated - segment.end) as usize, 0);
+        }
         self.disk.write_at(&segment.file, &segment.path, &self.frame, segment.end)?;
         self.disk.sync(&segment.file, &segment.path)?;
-        segment.end += self.frame.len() as u64;
+        segment.end = end;
         if self.frame.capacity() > 2 * FRAME_BYTES {
             self.frame = Vec::new();
         }
@@ -113,13 +122,19 @@ impl Writer {
 
     /// Begins a segment whose first record will have epoch `first`; its header is durable before its first frame.
     fn roll(&mut self, first: Epoch) -> Result<()> {
+        if let Some(full) = self.segment.take()
+            && full.allocated > full.end
+        {
+            // Only to give the disk its room back: zeros behind the last frame mean nothing.
+            self.disk.set_len(&full.file, &full.path, full.end)?;
+        }
         let nonce = RandomState::new().build_hasher().finish();
         let header = Header { nonce, first, previous: self.newest }.encode();
         let path = segment_path(&self.dir, first);
         self.disk.write_aside(&path, &header)?;
         let file = OpenOptions::new().write(true).open(&path).map_err(|error| io_error("open", &path, error))?;
         self.shared.segments.lock().push(SegmentFile { first, path: path.clone() });
-        self.segment = Some(Segment { file, path, nonce, end: header.len() as u64 });
+        self.segment = Some(Segment { file, path, nonce, end: header.len() as u64, allocated: header.len() as u64 });
         Ok(())
     }
 
