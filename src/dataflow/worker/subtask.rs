@@ -1,0 +1,221 @@
+//! The driver of a subtask: turns timely's unordered world into the calls that an operator knows.
+//!
+//! ```text
+//!   parcels of any epoch ─▶ waiting[epoch] ─▶ on_delta … ─▶ on_epoch_end ─▶ (cut) ─▶ next epoch
+//!                              the frontier says when an epoch has ended on every worker
+//! ```
+//! Rows of later epochs wait. The capability stands at the open epoch, so whatever goes wrong here, nobody downstream
+//! can take the epoch for finished. A subtask works for a slice of time, then lets others run.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::body::Body;
+use super::container::Parcel;
+use super::exchange::epoch_of;
+use super::job::{JobCell, guard};
+use super::outlet::Outlets;
+use super::Time;
+use crate::base::{Result, ResultExt};
+use crate::dataflow::WatermarkExpr;
+use crate::operators::{EpochEnd, Flow, Output};
+use crate::types::{Epoch, NodeId};
+
+/// How long a subtask works before others get their turn.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// A node with inputs, on one worker.
+pub(super) struct Subtask {
+    pub(super) job: Rc<JobCell>,
+    pub(super) node: NodeId,
+    /// What is called; none where the node does not run, or could not be built.
+    pub(super) body: Option<Box<dyn Body>>,
+    pub(super) above: Vec<NodeId>,
+    pub(super) ports: Vec<WatermarkExpr>,
+    pub(super) outlets: Outlets,
+    open: Epoch,
+    waiting: BTreeMap<Epoch, VecDeque<(usize, Parcel)>>,
+    ending: Option<EpochEnd>,
+    out: Output,
+}
+
+/// Why a subtask stopped working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Nothing to do until rows or a frontier come, or a lane has room.
+    Idle,
+    /// Its slice is over: it wants to be scheduled again.
+    Slice,
+}
+
+impl Subtask {
+    pub(super) fn new(
+        job: Rc<JobCell>,
+        node: NodeId,
+        body: Option<Box<dyn Body>>,
+        ports: Vec<WatermarkExpr>,
+        outlets: Outlets,
+    ) -> Self {
+        let above = job.plan.above.get(node.0 as usize).cloned().unwrap_or_default();
+        let open = job.plan.create.start;
+        let (waiting, out) = (BTreeMap::new(), Output::new());
+        Subtask { job, node, body, above, ports, outlets, open, waiting, ending: None, out }
+    }
+
+    /// Takes parcels that arrived at input `port`.
+    pub(super) fn arrive(&mut self, port: usize, time: Time, parcels: Result<Vec<Parcel>>) {
+        let parcels = match parcels {
+            Ok(parcels) => parcels,
+            Err(error) => return self.job.fail(error),
+        };
+        let waiting = self.waiting.entry(epoch_of(time)).or_default();
+        waiting.extend(parcels.into_iter().map(|parcel| (port, parcel)));
+    }
+
+    /// Works for a slice of time. `frontier`: the smallest epoch that may still come at any input; none: nothing.
+    pub(super) fn work(&mut self, frontier: Option<Time>) -> Pause {
+        if self.job.is_failed() {
+            self.discard();
+            return Pause::Idle;
+        }
+        let started = Instant::now();
+        let frontier = frontier.map_or(Epoch(u64::MAX), epoch_of);
+        let result = guard(|| self.run(frontier, started + SLICE));
+        let job = Rc::clone(&self.job);
+        if let Some(metrics) = job.metrics(self.node) {
+            metrics.busy_us.add(started.elapsed().as_micros() as u64);
+            if let Some(body) = &self.body {
+                body.measure(metrics);
+            }
+        }
+        result.context(|| self.name()).unwrap_or_else(|error| {
+            job.fail(error);
+            self.discard();
+            Pause::Idle
+        })
+    }
+
+    fn run(&mut self, frontier: Epoch, deadline: Instant) -> Result<Pause> {
+        loop {
+            if !self.outlets.have_room() {
+                return Ok(Pause::Idle);
+            }
+            if self.open_row().is_some() {
+                self.take_rows()?;
+            } else if self.ending.is_some() {
+                self.end_epoch()?;
+            } else if !self.begin_end(frontier) {
+                return Ok(Pause::Idle);
+            }
+            if Instant::now() >= deadline {
+                return Ok(Pause::Slice);
+            }
+        }
+    }
+
+    fn open_row(&self) -> Option<&(usize, Parcel)> {
+        self.waiting.get(&self.open)?.front()
+    }
+
+    /// Hands the oldest parcel of the open epoch over; it goes when the operator is done with it.
+    fn take_rows(&mut self) -> Result<()> {
+        let Some((port, parcel)) = self.waiting.get(&self.open).and_then(VecDeque::front) else { return Ok(()) };
+        let Some(body) = &mut self.body else {
+            return Err(crate::base::Error::internal(format!(
+                "rows came to {}, which does not run on worker {}",
+                self.node, self.job.worker
+            )));
+        };
+        let flow = body.on_delta(*port, &parcel.batch, &mut self.out)?;
+        self.outlets.send(self.open, &mut self.out)?;
+        match flow {
+            Flow::More => return Ok(()),
+            Flow::Fetch(reads) => return body.admit(&reads),
+            Flow::Done => body.settle()?,
+        }
+        let (_, parcel) = self.pop().ok_or_else(|| crate::base::Error::internal("parcel went while it was read"))?;
+        if let Some(metrics) = self.job.metrics(self.node) {
+            metrics.rows_in.add(parcel.batch.len() as u64);
+        }
+        self.job.plan.lanes.release(parcel.lane, parcel.charge);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<(usize, Parcel)> {
+        let queue = self.waiting.get_mut(&self.open)?;
+        let first = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&self.open);
+        }
+        first
+    }
+
+    /// The open epoch has no more rows here: finds the next epoch that has ended, if `frontier` has passed one.
+    /// Epochs that no input above has named are skipped: a gap costs no call.
+    fn begin_end(&mut self, frontier: Epoch) -> bool {
+        let history = self.job.history.borrow();
+        let named = history.next(&self.above, self.open);
+        let next = named.into_iter().chain(self.waiting.keys().next().copied()).min();
+        match next.filter(|next| *next < frontier) {
+            Some(next) if next > self.open => {
+                drop(history);
+                self.open_epoch(next);
+                true
+            }
+            Some(next) => {
+                self.ending = Some(history.end(&self.above, &self.ports, next));
+                true
+            }
+            None => {
+                drop(history);
+                if frontier > self.open {
+                    self.open_epoch(frontier);
+                }
+                false
+            }
+        }
+    }
+
+    fn end_epoch(&mut self) -> Result<()> {
+        let Some(end) = &self.ending else { return Ok(()) };
+        let epoch = end.epoch;
+        let is_checkpoint = self.job.history.borrow().is_checkpoint(&self.above, epoch);
+        if let Some(body) = &mut self.body {
+            let flow = body.on_epoch_end(end, is_checkpoint, &mut self.out)?;
+            self.outlets.send(self.open, &mut self.out)?;
+            match flow {
+                Flow::More => return Ok(()),
+                Flow::Fetch(reads) => return body.admit(&reads),
+                Flow::Done => body.settle()?,
+            }
+            if is_checkpoint {
+                self.job.with_cut(epoch, |cut| body.cut(self.node, cut));
+            }
+        }
+        self.ending = None;
+        self.open_epoch(epoch.next());
+        Ok(())
+    }
+
+    fn open_epoch(&mut self, epoch: Epoch) {
+        self.open = epoch;
+        self.outlets.advance(epoch);
+        self.job.pass(self.node, epoch);
+    }
+
+    /// Lets go of all that waits: the job has stopped.
+    fn discard(&mut self) {
+        for (_, parcel) in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.job.plan.lanes.release(parcel.lane, parcel.charge);
+        }
+        self.out.drain().for_each(drop);
+        self.ending = None;
+        self.body = None;
+    }
+
+    fn name(&self) -> String {
+        let node = self.job.plan.create.graph.nodes.get(self.node.0 as usize);
+        node.map_or_else(String::new, |node| format!("in node {} \"{}\" ({})", node.id, node.name, node.kind.word()))
+    }
+}
