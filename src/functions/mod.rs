@@ -1,6 +1,7 @@
 //! Floor 2: expressions and SQL functions: our expression IR, its kernels with fault masks, retractable aggregates, and what of it DataFusion is given.
 
 mod aggregate;
+mod bridge;
 mod calendar;
 mod cast;
 mod compiled;
@@ -18,6 +19,10 @@ mod typing;
 mod udf_call;
 
 pub use aggregate::{Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Keeping, Wide};
+pub use bridge::{
+    aggregate_from_datafusion, error_from_datafusion, from_datafusion, register_all, register_clock, session_config,
+    session_state_builder,
+};
 pub use compiled::Compiled;
 pub use display::Named;
 pub use expr::{BinaryOp, Expr, Test};

@@ -7,7 +7,21 @@ const OTHER_PATTERNS: &[&str] = &["to_char", "to_date", "to_time", "date_format"
 
 /// Functions of DataFusion that are meant for its own types and tests.
 const INTERNAL: &[&str] =
-    &["arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "get_field", "version", "union_extract"];
+    &["arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "version", "union_extract"];
+
+/// All refused names.
+pub(crate) const NAMES: &[&str] = &[
+    "to_char",
+    "to_date",
+    "to_time",
+    "date_format",
+    "arrow_cast",
+    "arrow_typeof",
+    "arrow_metadata",
+    "arrow_try_cast",
+    "version",
+    "union_extract",
+];
 
 /// Why the function `name` is refused, if it is.
 pub fn why(name: &str) -> Option<Error> {

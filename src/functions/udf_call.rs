@@ -170,3 +170,8 @@ pub(crate) fn return_type(name: &str, types: &[SqlType], constants: &[Option<Arr
         .map_err(|error| missing(name, types).with_detail(format!("{}.", plain_message(&error))))?;
     SqlType::from_arrow(field.data_type())
 }
+
+/// DataFusion's functions that are refused or replaced by ours.
+pub(crate) fn refused_names() -> &'static [&'static str] {
+    refused::NAMES
+}

@@ -242,6 +242,26 @@ impl Accumulators {
         }
     }
 
+    /// Removes the first `count` slots; the others move down.
+    pub(crate) fn forget_first(&mut self, count: usize) {
+        self.rows.drain(..count);
+        for state in &mut self.states {
+            match state {
+                State::Rows => {}
+                State::Count(counts) => drop(counts.drain(..count)),
+                State::Whole(sums, counts) => {
+                    sums.drain(..count);
+                    counts.drain(..count);
+                }
+                State::Float(sums, counts) => {
+                    sums.drain(..count);
+                    counts.drain(..count);
+                }
+                State::Extreme(extremes) => extremes.forget_first(count),
+            }
+        }
+    }
+
     /// The weight of all rows of the group in `slot`, whatever FILTER says; the group is gone when it is zero.
     pub fn rows(&self, slot: usize) -> i64 {
         self.rows[slot]
@@ -273,7 +293,8 @@ impl Accumulators {
         self.add(call, Some(values), None, groups, weights)
     }
 
-    fn add(
+    /// As [`Accumulators::update_call`], for the values that `keep` lets pass.
+    pub(crate) fn add(
         &mut self,
         call: usize,
         values: Option<&ArrayRef>,

@@ -112,6 +112,21 @@ impl Extremes {
         }
     }
 
+    pub fn forget_first(&mut self, count: usize) {
+        self.seen.drain(..count);
+        match &mut self.values {
+            Values::I16(values) => drop(values.drain(..count)),
+            Values::I32(values) => drop(values.drain(..count)),
+            Values::I64(values) => drop(values.drain(..count)),
+            Values::I128(values) => drop(values.drain(..count)),
+            Values::F32(values) => drop(values.drain(..count)),
+            Values::F64(values) => drop(values.drain(..count)),
+            Values::Interval(values) => drop(values.drain(..count)),
+            Values::Boolean(values) => drop(values.drain(..count)),
+            Values::Bytes(values) => drop(values.drain(..count)),
+        }
+    }
+
     /// Takes in one value per row where `keep` says so and the value is not NULL.
     pub fn update(&mut self, column: &ArrayRef, groups: &[u32], keep: impl Fn(usize) -> bool, all: bool) {
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();

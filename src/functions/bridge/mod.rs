@@ -1,0 +1,23 @@
+//! What DataFusion is given of ours, for reads, planning and the oracle alike, and the way back from its expressions.
+//!
+//! * The expression planner turns `+ - * / %`, EXTRACT and comparisons with string literals into our operators as
+//!   SQL is planned, so that types follow PostgreSQL from the start.
+//! * The analyzer rule `checked` wraps every expression that can fault into one function over our evaluation, so
+//!   that a batch read takes the same branches and gives the same errors as a stored view.
+//! * [`from_datafusion`] turns logical expressions into the IR.
+//! * Errors travel as `DataFusionError::External` around [`crate::base::Error`]; [`error_from_datafusion`] unpacks
+//!   them.
+
+mod accumulate;
+mod aggregate;
+mod lower;
+mod now;
+mod planner;
+mod rule;
+mod session;
+mod types;
+mod udf;
+
+pub use aggregate::aggregate_from_datafusion;
+pub use lower::from_datafusion;
+pub use session::{error_from_datafusion, register_all, register_clock, session_config, session_state_builder};

@@ -1,0 +1,89 @@
+//! `now()` and its kin: the clock of the statement, in microseconds.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+
+use crate::functions::calendar::DAY_US;
+use crate::types::SqlType;
+
+/// Names that read the clock.
+const NAMES: &[&str] = &["now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "localtimestamp"];
+
+/// Whether the function `name` reads the clock.
+pub(crate) fn is_clock(name: &str) -> bool {
+    NAMES.contains(&name) || matches!(name, "current_date" | "today" | "current_time" | "clock_timestamp")
+}
+
+/// A reading of the clock of the statement. Without one given it is when the statement was planned.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Clock {
+    name: &'static str,
+    aliases: Vec<String>,
+    ty: SqlType,
+    reading_us: Option<i64>,
+    signature: Signature,
+}
+
+impl Clock {
+    /// All functions of the clock, with a reading in microseconds since 1970.
+    pub fn all(reading_us: Option<i64>) -> [Clock; 4] {
+        let clock = |name, aliases: &[&str], ty| Clock {
+            name,
+            aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+            ty,
+            reading_us,
+            signature: Signature::nullary(Volatility::Stable),
+        };
+        [
+            clock("now", &NAMES[1..4], SqlType::TimestampTz),
+            clock("localtimestamp", &[], SqlType::Timestamp),
+            clock("current_date", &["today"], SqlType::Date),
+            clock("current_time", &[], SqlType::Time),
+        ]
+    }
+
+    fn value(&self, us: i64) -> ScalarValue {
+        match self.ty {
+            SqlType::Date => ScalarValue::Date32(Some(us.div_euclid(DAY_US) as i32)),
+            SqlType::Time => ScalarValue::Time64Microsecond(Some(us.rem_euclid(DAY_US))),
+            SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(us), None),
+            _ => ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Clock {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        Ok(self.ty.arrow())
+    }
+
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let start = || info.query_execution_start_time().map(|at| at.timestamp_micros());
+        Ok(match self.reading_us.or_else(start) {
+            Some(us) => ExprSimplifyResult::Simplified(Expr::Literal(self.value(us), None)),
+            None => ExprSimplifyResult::Original(args),
+        })
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match self.reading_us {
+            Some(us) => Ok(ColumnarValue::Scalar(self.value(us))),
+            None => datafusion::common::exec_err!("{} has no clock reading in this statement", self.name),
+        }
+    }
+}
