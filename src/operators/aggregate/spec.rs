@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::functions::{AggregateCall, AggregateFunction};
+use crate::functions::{AggregateCall, AggregateFunction, Named};
 use crate::operators::spec::names;
 use crate::types::{Column, Schema};
 
@@ -80,7 +80,7 @@ impl AggregateSpec {
 
     /// For EXPLAIN.
     pub(in crate::operators) fn detail(&self) -> String {
-        let calls: Vec<String> = self.calls.iter().map(|call| call.to_string()).collect();
+        let calls: Vec<String> = self.calls.iter().map(|call| self.call_text(call)).collect();
         let mut text = match (self.keys.is_empty(), calls.is_empty()) {
             (_, true) => "distinct".to_owned(),
             (_, false) => calls.join(", "),
@@ -96,6 +96,14 @@ impl AggregateSpec {
             text.push_str(", append-only");
         }
         text
+    }
+
+    fn call_text(&self, call: &AggregateCall) -> String {
+        let named = |expr| Named { expr, input: &self.input };
+        let arg = call.args.first().map_or_else(|| "*".to_owned(), |arg| named(arg).to_string());
+        let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let filter = call.filter.as_ref().map_or_else(String::new, |f| format!(" FILTER (WHERE {})", named(f)));
+        format!("{}({distinct}{arg}){filter}", call.function.name())
     }
 
     /// What bounds the state.

@@ -3,20 +3,20 @@
 //! A row whose expression faults leaves the chain: port 2 gets the reason and the chain's **input** row, with its weight,
 //! so that a retraction of the row takes the fault back. A row that HOP has spread over windows faults once per window.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::array::TimestampMicrosecondArray;
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{IntervalMonthDayNano, SchemaRef, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 
 use super::faults::fault_batch;
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
-use crate::functions::{Compiled, Evaluated, Expr};
+use crate::functions::{Compiled, Evaluated, Expr, Named, write_interval};
 use crate::state::OperatorState;
 use crate::types::{Column, DeltaBatch, Schema, SqlType};
 
@@ -95,18 +95,43 @@ impl Step {
         let name = |i: &usize| input.columns.get(*i).map_or("?", |column| column.name.as_str());
         // Writing to a string cannot fail.
         let _ = match self {
-            Step::Filter(expr) => write!(text, "filter {expr}"),
+            Step::Filter(expr) => write!(text, "filter {}", Named { expr, input }),
             Step::Project(columns) => {
-                let columns: Vec<String> = columns.iter().map(|(name, expr)| format!("{name} = {expr}")).collect();
+                let column = |(name, expr): &(String, Expr)| match (Named { expr, input }).to_string() {
+                    text if text == *name => text,
+                    text => format!("{name} = {text}"),
+                };
+                let columns: Vec<String> = columns.iter().map(column).collect();
                 write!(text, "project {}", columns.join(", "))
             }
             Step::Tumble { time, size_us, offset_us } => {
-                write!(text, "tumble {} size {size_us} us offset {offset_us} us", name(time))
+                write!(text, "tumble {} size {}{}", name(time), Span(*size_us), Offset(*offset_us))
             }
             Step::Hop { time, slide_us, size_us, offset_us } => {
-                write!(text, "hop {} slide {slide_us} us size {size_us} us offset {offset_us} us", name(time))
+                write!(text, "hop {} slide {} size {}{}", name(time), Span(*slide_us), Span(*size_us), Offset(*offset_us))
             }
         };
+    }
+}
+
+/// A length of time, for EXPLAIN.
+struct Span(i64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY_US: i64 = 86_400_000_000;
+        let nanoseconds = (self.0 % DAY_US) * 1000;
+        let days = i32::try_from(self.0 / DAY_US).unwrap_or(i32::MAX);
+        write_interval(IntervalMonthDayNano::new(0, days, nanoseconds), f)
+    }
+}
+
+/// An offset of windows, for EXPLAIN: nothing where there is none.
+struct Offset(i64);
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, " offset {}", Span(self.0)) }
     }
 }
 

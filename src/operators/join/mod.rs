@@ -23,7 +23,7 @@ use super::faults::fault_batch;
 use super::spec::{Door, names};
 use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
-use crate::functions::{Compiled, Expr};
+use crate::functions::{Compiled, Expr, Named};
 use crate::state::{OperatorState, TableSpec};
 use crate::types::{DeltaBatch, EncodedRows, RowCodec, Schema, SqlType, Weights};
 
@@ -64,7 +64,7 @@ impl JoinSpec {
             on => format!("on {}", on.iter().map(pair).collect::<Vec<_>>().join(" and ")),
         };
         if let Some(residual) = &self.residual {
-            text.push_str(&format!(" where {residual}"));
+            text.push_str(&format!(" where {}", Named { expr: residual, input: &self.output() }));
         }
         text
     }

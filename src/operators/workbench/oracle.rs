@@ -1,6 +1,7 @@
 //! The random oracle: an operator under random input, cuts, tiers and restarts against a batch answer at every epoch.
 //!
 //! Each case has a seed; a failing one prints the line that repeats it: `MILLSTREAM_SEED=… cargo test …`.
+//! `MILLSTREAM_CASES=10000` runs more of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -36,7 +37,7 @@ pub(in crate::operators) struct Case {
     pub window_end: Option<usize>,
     pub answer: Answer,
     /// Checks the raw output of an epoch.
-    pub emitted: Option<fn(&[(usize, DeltaBatch)])>,
+    pub emitted: Option<Box<dyn Fn(&[(usize, DeltaBatch)])>>,
 }
 
 /// Runs `cases` cases that `make` makes, or the one of `MILLSTREAM_SEED`.
@@ -44,6 +45,7 @@ pub(in crate::operators) fn run_cases(name: &str, cases: usize, make: impl Fn(&m
     let repeat = std::env::var("MILLSTREAM_SEED").ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
     let mut seeds = Random::new(repeat.unwrap_or_else(fresh_seed));
     let mut tally = Tally::default();
+    let cases = std::env::var("MILLSTREAM_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     for _ in 0..if repeat.is_some() { 1 } else { cases } {
         let seed = repeat.unwrap_or_else(|| seeds.next_u64());
         let run = || run_case(&mut Random::new(seed), &make);
@@ -116,7 +118,7 @@ fn run_case(random: &mut Random, make: &impl Fn(&mut Random) -> Case) -> Tally {
         let contents: Vec<ZSet> = feeds.iter().map(|feed| feed.contents.clone()).collect();
         let moment = Moment { epoch, inputs: &contents, changes: &summed, watermark };
         compare(&case.spec, &sums, &(case.answer)(&moment), epoch);
-        if let Some(check) = case.emitted {
+        if let Some(check) = &case.emitted {
             check(&bench.emitted);
         }
         bench.emitted.clear();

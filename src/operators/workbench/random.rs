@@ -62,7 +62,10 @@ impl RandomRows {
                 Arc::new(values.into_iter().map(|v| v.map(|v| odd_float(&ODD, v))).collect::<Float64Array>())
             }
             SqlType::Decimal { .. } => {
-                let values = small(-30, 30, -1_000_000, 1_000_000).into_iter().map(|v| v.map(i128::from));
+                // The extremes leave no room for a second one in 38 digits.
+                let huge = 6 * 10_i128.pow(37);
+                let wide = |v: i64| if v.abs() == 1_000_000 { huge * i128::from(v.signum()) } else { v.into() };
+                let values = small(-30, 30, -1_000_000, 1_000_000).into_iter().map(|v| v.map(wide));
                 Arc::new(values.collect::<Decimal128Array>().with_data_type(ty.arrow()))
             }
             SqlType::Varchar => {
