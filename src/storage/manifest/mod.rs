@@ -174,8 +174,8 @@ impl ManifestStore {
     }
 
     /// Makes `manifest` the newest one; every file it names must be durable before. On an error the old one still
-    /// counts, or (when only the last sync of the folder was refused) the new one may: publish a later one, or start
-    /// again. Files that are no longer named are removed by [`ManifestStore::collect`].
+    /// counts, or (when only the last sync of the folder was refused) the new one may: leave the files of both alone,
+    /// trim no log, and publish a later one. Files no longer named are removed by [`ManifestStore::collect`].
     pub fn publish(&mut self, mut manifest: Manifest) -> Result<Collectable> {
         if let Some(newest) = &self.newest
             && manifest.checkpoint <= newest.checkpoint

@@ -116,6 +116,30 @@ fn a_crash_at_any_step_leaves_a_whole_checkpoint() {
     }
 }
 
+#[test]
+fn after_a_failed_publication_a_later_one_counts() {
+    for step in 0.. {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(root.path()).unwrap();
+        let mut store = ManifestStore::open(&dir).unwrap();
+        write_files(&dir, &["r1", "r2", "r3"], &["b1", "b2"]);
+        let garbage = store_first(&mut store);
+        store.collect(garbage).unwrap();
+        store.disk = Disk::failing_at(step);
+        if let Ok(garbage) = store.publish(manifest(2, &["r2", "r3"], &["b2"])) {
+            store.collect(garbage).ok();
+            return;
+        }
+        // Meanwhile a crash would find a whole checkpoint, whichever it is.
+        assert!(store.load_newest().unwrap().is_some_and(|found| found.checkpoint <= 2));
+        store.disk = Disk::real();
+        let garbage = store.publish(manifest(3, &["r1", "r3"], &["b1"])).unwrap();
+        store.collect(garbage).unwrap();
+        assert_eq!(ManifestStore::open(&dir).unwrap().newest().unwrap().checkpoint, 3);
+        assert_eq!(present(&dir).1, ["r1", "r3"]);
+    }
+}
+
 fn store_first(store: &mut ManifestStore) -> Collectable {
     store.publish(manifest(1, &["r1", "r2"], &["b1"])).unwrap()
 }
