@@ -6,3 +6,6 @@ pub use api::{
     CancelReason, CancelToken, CopyFormat, Notice, Outcome, Prepared, RowStream, Severity, SqlEngine, SqlSession,
     Statement, Tag, TransactionState,
 };
+
+#[cfg(test)]
+pub mod fake;

@@ -48,7 +48,8 @@ impl Source {
     pub fn new(path: &str, text: &str) -> Source {
         let code = blank(text);
         let name = path.rsplit('/').next().unwrap_or(path);
-        let test_file = path.contains("tests/") || name == "tests.rs" || name.ends_with("_tests.rs");
+        let test_file =
+            path.contains("tests/") || name == "tests.rs" || name.ends_with("_tests.rs") || name == "fake.rs";
         let tests_from = match code.lines().position(|line| line.trim().starts_with("#[cfg(test)]")) {
             _ if test_file => 1,
             Some(index) if !code.lines().nth(index + 1).is_some_and(|next| next.trim_end().ends_with(';')) => index + 1,

@@ -1,0 +1,146 @@
+//! `COPY … TO STDOUT`: rows as lines of text or CSV, one CopyData message each.
+
+use bytes::{BufMut, BytesMut};
+
+use super::column::Column;
+use super::rows::{RowWriter, set_length};
+use crate::engine::CopyFormat;
+use crate::types::Schema;
+
+/// Writes rows as lines.
+pub struct CopyLines {
+    format: CopyFormat,
+    /// One value before it is escaped or quoted.
+    value: BytesMut,
+}
+
+impl CopyLines {
+    /// Lines in `format`.
+    pub fn new(format: CopyFormat) -> Self {
+        CopyLines { format, value: BytesMut::new() }
+    }
+
+    /// The first line, if the format asks for one: the columns' names.
+    pub fn header(&mut self, schema: &Schema, out: &mut BytesMut) {
+        if !self.format.header {
+            return;
+        }
+        let start = begin(out);
+        for (index, column) in schema.columns.iter().enumerate() {
+            if index > 0 {
+                out.put_u8(self.format.delimiter);
+            }
+            self.value.clear();
+            self.value.put_slice(column.name.as_bytes());
+            self.put_value(out);
+        }
+        end(out, start);
+    }
+
+    /// Appends `value`, escaped or quoted.
+    fn put_value(&self, out: &mut BytesMut) {
+        if self.format.csv { self.quoted(out) } else { self.escaped(out) }
+    }
+
+    /// Text format: backslash before what would end the value, the line or the copy.
+    fn escaped(&self, out: &mut BytesMut) {
+        for &byte in &self.value {
+            let letter = match byte {
+                0x08 => b'b',
+                0x0c => b'f',
+                b'\n' => b'n',
+                b'\r' => b'r',
+                b'\t' => b't',
+                0x0b => b'v',
+                b'\\' => b'\\',
+                _ if byte == self.format.delimiter => byte,
+                _ => {
+                    out.put_u8(byte);
+                    continue;
+                }
+            };
+            out.put_slice(&[b'\\', letter]);
+        }
+    }
+
+    /// CSV: quotes around what holds a delimiter, a quote or a line end, what would read as NULL, and `\.` alone.
+    fn quoted(&self, out: &mut BytesMut) {
+        let special = |byte: &u8| [self.format.delimiter, self.format.quote, b'\n', b'\r'].contains(byte);
+        let value: &[u8] = &self.value;
+        if value != self.format.null.as_bytes() && value != b"\\." && !value.iter().any(special) {
+            out.put_slice(value);
+            return;
+        }
+        out.put_u8(self.format.quote);
+        for &byte in value {
+            if byte == self.format.quote {
+                out.put_u8(self.format.quote);
+            }
+            out.put_u8(byte);
+        }
+        out.put_u8(self.format.quote);
+    }
+}
+
+impl RowWriter for CopyLines {
+    fn write(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
+        let start = begin(out);
+        for (index, column) in columns.iter().enumerate() {
+            if index > 0 {
+                out.put_u8(self.format.delimiter);
+            }
+            if column.is_null(row) {
+                out.put_slice(self.format.null.as_bytes());
+                continue;
+            }
+            self.value.clear();
+            column.write_text(row, &mut self.value);
+            self.put_value(out);
+        }
+        end(out, start);
+    }
+}
+
+fn begin(out: &mut BytesMut) -> usize {
+    out.put_u8(b'd');
+    let start = out.len();
+    out.put_i32(0);
+    start
+}
+
+fn end(out: &mut BytesMut, start: usize) {
+    out.put_u8(b'\n');
+    set_length(out, start, out.len() - start);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+    use crate::types::SqlType;
+
+    fn check(format: CopyFormat, text: Option<&str>, expected: &str) {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        let columns =
+            [Column::new(&texts, &SqlType::Varchar).unwrap(), Column::new(&numbers, &SqlType::BigInt).unwrap()];
+        let mut out = BytesMut::new();
+        CopyLines::new(format).write(&columns, 0, &mut out);
+        assert_eq!(u32::from_be_bytes(out[1..5].try_into().unwrap()) as usize, out.len() - 1);
+        assert_eq!(std::str::from_utf8(&out[5..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn lines_are_escaped_or_quoted() {
+        check(CopyFormat::text(), Some("a\tb\\\n"), "a\\tb\\\\\\n\t7\n");
+        check(CopyFormat::text(), None, "\\N\t7\n");
+        check(CopyFormat::csv(), Some("a,\"b\""), "\"a,\"\"b\"\"\",7\n");
+        check(CopyFormat::csv(), Some(""), "\"\",7\n");
+        check(CopyFormat::csv(), None, ",7\n");
+        check(CopyFormat::csv(), Some("plain"), "plain,7\n");
+        check(CopyFormat { delimiter: b'|', ..CopyFormat::text() }, Some("a|b"), "a\\|b|7\n");
+    }
+}

@@ -1,0 +1,173 @@
+//! Parameters of a bound statement: bytes in text or binary to arrays of one value.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::datatypes::IntervalMonthDayNanoType;
+use bytes::{Buf, Bytes};
+
+use super::column::{Y2000_DAYS, Y2000_US};
+use crate::base::{Error, Result};
+use crate::types::SqlType;
+
+/// The parameter `$index` of type `ty`. Text stays text (an array of `Utf8`): the session reads it as SQL would.
+pub fn decode(index: usize, ty: &SqlType, value: Option<&Bytes>, binary: bool) -> Result<ArrayRef> {
+    let Some(bytes) = value else { return Ok(new_null_array(&ty.arrow(), 1)) };
+    if binary {
+        return from_binary(ty, bytes.clone()).ok_or_else(|| {
+            Error::invalid(format!("incorrect binary data format in bind parameter {index}"))
+                .with_code("22P03")
+                .with_detail(format!("{} bytes are no value of type {ty}.", bytes.len()))
+        });
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(Arc::new(StringArray::from(vec![text]))),
+        Ok(_) | Err(_) => Err(Error::invalid("invalid byte sequence for encoding \"UTF8\"")
+            .with_code("22021")
+            .with_detail(format!("In bind parameter {index}."))),
+    }
+}
+
+/// A value of PostgreSQL's binary format; none when the bytes are not one.
+fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
+    let array: ArrayRef = match ty {
+        SqlType::Boolean => Arc::new(BooleanArray::from(vec![bytes.try_get_u8().ok()? != 0])),
+        SqlType::SmallInt => Arc::new(Int16Array::from(vec![bytes.try_get_i16().ok()?])),
+        SqlType::Int => Arc::new(Int32Array::from(vec![bytes.try_get_i32().ok()?])),
+        SqlType::BigInt => Arc::new(Int64Array::from(vec![bytes.try_get_i64().ok()?])),
+        SqlType::Real => Arc::new(Float32Array::from(vec![bytes.try_get_f32().ok()?])),
+        SqlType::Double => Arc::new(Float64Array::from(vec![bytes.try_get_f64().ok()?])),
+        SqlType::Decimal { .. } => Arc::new(StringArray::from(vec![decimal_text(&mut bytes)?])),
+        SqlType::Varchar => {
+            let text = std::str::from_utf8(&bytes).ok().filter(|text| !text.contains('\0'))?.to_string();
+            bytes.clear();
+            Arc::new(StringArray::from(vec![text]))
+        }
+        SqlType::Bytea => Arc::new(BinaryArray::from_iter_values([std::mem::take(&mut bytes)])),
+        SqlType::Date => Arc::new(Date32Array::from(vec![bytes.try_get_i32().ok()?.checked_add(Y2000_DAYS)?])),
+        SqlType::Time => Arc::new(Time64MicrosecondArray::from(vec![time_of_day(bytes.try_get_i64().ok()?)?])),
+        SqlType::Timestamp => Arc::new(TimestampMicrosecondArray::from(vec![point(&mut bytes)?])),
+        SqlType::TimestampTz => {
+            Arc::new(TimestampMicrosecondArray::from(vec![point(&mut bytes)?]).with_timezone("UTC"))
+        }
+        SqlType::Interval => {
+            let nanoseconds = bytes.try_get_i64().ok()?.checked_mul(1_000)?;
+            let (days, months) = (bytes.try_get_i32().ok()?, bytes.try_get_i32().ok()?);
+            let value = IntervalMonthDayNanoType::make_value(months, days, nanoseconds);
+            Arc::new(IntervalMonthDayNanoArray::from(vec![value]))
+        }
+    };
+    bytes.is_empty().then_some(array)
+}
+
+fn point(bytes: &mut Bytes) -> Option<i64> {
+    bytes.try_get_i64().ok()?.checked_add(Y2000_US)
+}
+
+fn time_of_day(us: i64) -> Option<i64> {
+    (0..=86_400_000_000).contains(&us).then_some(us)
+}
+
+/// A binary numeric (see `column.rs`) as its digits; NaN and infinities as their names.
+fn decimal_text(bytes: &mut Bytes) -> Option<String> {
+    let groups = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
+    let weight = i32::from(bytes.try_get_i16().ok()?);
+    let sign = bytes.try_get_u16().ok()?;
+    let behind = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
+    let mut text = match sign {
+        0 => String::new(),
+        0x4000 => "-".to_string(),
+        0xc000 => return Some("NaN".to_string()),
+        0xd000 => return Some("Infinity".to_string()),
+        0xf000 => return Some("-Infinity".to_string()),
+        _ => return None,
+    };
+    let mut digits = Vec::with_capacity(groups);
+    for _ in 0..groups {
+        digits.push(bytes.try_get_u16().ok().filter(|&group| group < 10_000)?);
+    }
+    let group = |power: i32| {
+        let index = usize::try_from(weight - power).ok();
+        index.and_then(|index| digits.get(index)).copied().unwrap_or(0)
+    };
+    for power in (0..=weight.max(0)).rev() {
+        text.push_str(&format!("{:04}", group(power)));
+    }
+    if behind > 0 {
+        let mut fraction = String::new();
+        for power in 1..=behind.div_ceil(4) {
+            fraction.push_str(&format!("{:04}", group(-i32::try_from(power).ok()?)));
+        }
+        fraction.truncate(behind);
+        text.push('.');
+        text.push_str(&fraction);
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::wire::column::Column;
+
+    /// What is read from the binary form of a value is that value.
+    fn check(ty: SqlType, array: ArrayRef) {
+        let mut bytes = BytesMut::new();
+        Column::new(&array, &ty).unwrap().write_binary(0, &mut bytes);
+        let read = decode(1, &ty, Some(&bytes.clone().freeze()), true).unwrap();
+        assert_eq!(&read, &array, "{ty}");
+        bytes.truncate(bytes.len() - 1);
+        assert!(matches!(ty, SqlType::Varchar | SqlType::Bytea) || from_binary(&ty, bytes.freeze()).is_none(), "{ty}");
+    }
+
+    #[test]
+    fn binary_values_come_back() {
+        check(SqlType::Boolean, Arc::new(BooleanArray::from(vec![true])));
+        check(SqlType::SmallInt, Arc::new(Int16Array::from(vec![-3])));
+        check(SqlType::Int, Arc::new(Int32Array::from(vec![i32::MIN])));
+        check(SqlType::BigInt, Arc::new(Int64Array::from(vec![i64::MAX])));
+        check(SqlType::Real, Arc::new(Float32Array::from(vec![1.5])));
+        check(SqlType::Double, Arc::new(Float64Array::from(vec![-0.1])));
+        check(SqlType::Varchar, Arc::new(StringArray::from(vec!["ünder"])));
+        check(SqlType::Bytea, Arc::new(BinaryArray::from_iter_values([[0u8, 255]])));
+        check(SqlType::Date, Arc::new(Date32Array::from(vec![-1])));
+        check(SqlType::Time, Arc::new(Time64MicrosecondArray::from(vec![1])));
+        check(SqlType::Timestamp, Arc::new(TimestampMicrosecondArray::from(vec![-1])));
+        check(SqlType::TimestampTz, Arc::new(TimestampMicrosecondArray::from(vec![5]).with_timezone("UTC")));
+        let interval = IntervalMonthDayNanoType::make_value(1, -2, 3_000);
+        check(SqlType::Interval, Arc::new(IntervalMonthDayNanoArray::from(vec![interval])));
+    }
+
+    #[test]
+    fn numerics_become_their_digits() {
+        let check = |words: &[u16], expected: Option<&str>| {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            assert_eq!(decimal_text(&mut Bytes::from(bytes)).as_deref(), expected, "{words:x?}");
+        };
+        check(&[3, 1, 0, 3, 1, 0x0929, 0x1a7c], Some("00012345.678"));
+        check(&[1, 0xffff, 0x4000, 4, 5], Some("-0000.0005"));
+        check(&[1, 0xfffe, 0, 5, 5000], Some("0000.00005"));
+        check(&[0, 0, 0, 2], Some("0000.00"));
+        check(&[1, 2, 0, 0, 1], Some("000100000000"));
+        check(&[0, 0, 0xc000, 0], Some("NaN"));
+        check(&[1, 0, 0, 0, 10_000], None);
+        check(&[2, 0, 0, 0, 1], None);
+        check(&[0xffff, 0, 0, 0], None);
+    }
+
+    #[test]
+    fn text_stays_text() {
+        let read = decode(1, &SqlType::Int, Some(&Bytes::from_static(b"12")), false).unwrap();
+        assert_eq!(read.as_ref(), &StringArray::from(vec!["12"]) as &dyn arrow::array::Array);
+        assert_eq!(decode(2, &SqlType::Int, None, false).unwrap().null_count(), 1);
+        assert_eq!(
+            decode(1, &SqlType::Int, Some(&Bytes::from_static(b"\xff")), false).unwrap_err().sqlstate(),
+            "22021"
+        );
+    }
+}

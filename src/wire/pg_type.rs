@@ -1,0 +1,95 @@
+//! SQL types as PostgreSQL's catalog numbers them.
+
+use pgwire::api::Type;
+use pgwire::messages::data::FieldDescription;
+
+use crate::base::{Error, Result, sqlstate};
+use crate::types::{Schema, SqlType};
+
+/// The catalog's number, bytes of a value (-1: varies) and modifier (-1: none) of a type.
+struct PgType {
+    oid: u32,
+    bytes: i16,
+    modifier: i32,
+}
+
+fn pg_type(ty: &SqlType) -> PgType {
+    let (known, bytes) = match ty {
+        SqlType::Boolean => (Type::BOOL, 1),
+        SqlType::SmallInt => (Type::INT2, 2),
+        SqlType::Int => (Type::INT4, 4),
+        SqlType::BigInt => (Type::INT8, 8),
+        SqlType::Real => (Type::FLOAT4, 4),
+        SqlType::Double => (Type::FLOAT8, 8),
+        SqlType::Decimal { .. } => (Type::NUMERIC, -1),
+        SqlType::Varchar => (Type::VARCHAR, -1),
+        SqlType::Bytea => (Type::BYTEA, -1),
+        SqlType::Date => (Type::DATE, 4),
+        SqlType::Time => (Type::TIME, 8),
+        SqlType::Timestamp => (Type::TIMESTAMP, 8),
+        SqlType::TimestampTz => (Type::TIMESTAMPTZ, 8),
+        SqlType::Interval => (Type::INTERVAL, 16),
+    };
+    let mut modifier = -1;
+    if let SqlType::Decimal { precision, scale } = ty
+        && *ty != SqlType::NUMERIC
+        && *scale >= 0
+    {
+        modifier = ((i32::from(*precision) << 16) | i32::from(*scale)) + 4;
+    }
+    PgType { oid: known.oid(), bytes, modifier }
+}
+
+/// The number of `ty` in PostgreSQL's catalog.
+pub fn oid(ty: &SqlType) -> u32 {
+    pg_type(ty).oid
+}
+
+/// The type of a parameter that a client declared with `oid`; none for 0 and `unknown`, which are to be inferred.
+pub fn from_oid(oid: u32) -> Result<Option<SqlType>> {
+    let Some(known) = Type::from_oid(oid) else {
+        return if oid == 0 { Ok(None) } else { Err(unknown_type(&oid.to_string())) };
+    };
+    Ok(Some(match known {
+        Type::UNKNOWN => return Ok(None),
+        Type::BOOL => SqlType::Boolean,
+        Type::INT2 => SqlType::SmallInt,
+        Type::INT4 => SqlType::Int,
+        Type::INT8 | Type::OID => SqlType::BigInt,
+        Type::FLOAT4 => SqlType::Real,
+        Type::FLOAT8 => SqlType::Double,
+        Type::NUMERIC => SqlType::NUMERIC,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => SqlType::Varchar,
+        Type::BYTEA => SqlType::Bytea,
+        Type::DATE => SqlType::Date,
+        Type::TIME => SqlType::Time,
+        Type::TIMESTAMP => SqlType::Timestamp,
+        Type::TIMESTAMPTZ => SqlType::TimestampTz,
+        Type::INTERVAL => SqlType::Interval,
+        other => return Err(unknown_type(other.name())),
+    }))
+}
+
+fn unknown_type(name: &str) -> Error {
+    Error::invalid(format!("type \"{name}\" of a parameter does not exist here"))
+        .with_code(sqlstate::UNDEFINED_OBJECT)
+        .with_hint("Send the parameter as text and cast it in the statement: $1::type.")
+}
+
+/// The description of a row of `schema`; `binary` says of each column by its place whether it is sent in binary.
+pub fn fields(schema: &Schema, binary: impl Fn(usize) -> bool) -> Vec<FieldDescription> {
+    let field = |(index, column): (usize, &crate::types::Column)| {
+        let known = pg_type(&column.ty);
+        FieldDescription::new(
+            // A NUL would end the name for the client, and shift everything behind it.
+            column.name.replace('\0', ""),
+            0,
+            0,
+            known.oid,
+            known.bytes,
+            known.modifier,
+            i16::from(binary(index)),
+        )
+    };
+    schema.columns.iter().enumerate().map(field).collect()
+}
