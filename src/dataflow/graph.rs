@@ -50,7 +50,7 @@ pub struct Node {
     /// Whether its output never carries a negative weight.
     #[serde(default)]
     pub append_only: bool,
-    /// On how many workers it runs (the first ones); all if not said.
+    /// On how many workers it runs (the first ones); all if not said. Input nodes run on all.
     #[serde(default)]
     pub parallelism: Option<u16>,
 }

@@ -15,11 +15,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use arrow::array::{Array, ArrayRef, AsArray};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::base::Result;
-use crate::types::{DeltaBatch, Epoch, Watermark};
+use crate::types::{DeltaBatch, Epoch, Watermark, Weights};
 
 use super::deal::{Deal, Dealer};
 
@@ -334,15 +335,35 @@ fn message_bytes(message: &InputMessage) -> usize {
 }
 
 /// Bytes of the batch's own rows: unlike [`DeltaBatch::bytes`], a slice of a large batch counts only what it shows.
+/// Exact to the validity bits; costs a look at each column's type and ends.
 pub(super) fn slice_bytes(batch: &DeltaBatch) -> usize {
-    let column = |column: &arrow::array::ArrayRef| {
+    let weights = match &batch.weights {
+        Weights::Ones => 0,
+        Weights::Each(_) => batch.len() * 8,
+    };
+    (batch.rows.columns().iter().map(column_bytes).sum::<usize>() + weights).max(1)
+}
+
+fn column_bytes(column: &ArrayRef) -> usize {
+    let rows = column.len();
+    let values = if let Some(text) = column.as_string_opt::<i32>() {
+        span(text.value_offsets()) + rows * 4
+    } else if let Some(bytes) = column.as_binary_opt::<i32>() {
+        span(bytes.value_offsets()) + rows * 4
+    } else if let Some(width) = column.data_type().primitive_width() {
+        rows * width
+    } else {
         column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
     };
-    let weights = match &batch.weights {
-        crate::types::Weights::Ones => 0,
-        crate::types::Weights::Each(_) => batch.len() * 8,
-    };
-    (batch.rows.columns().iter().map(column).sum::<usize>() + weights).max(1)
+    values + if column.nulls().is_some() { rows.div_ceil(8) } else { 0 }
+}
+
+/// How much lies between the first and the last of ascending offsets.
+fn span(offsets: &[i32]) -> usize {
+    match (offsets.first(), offsets.last()) {
+        (Some(first), Some(last)) => usize::try_from(last - first).unwrap_or(0),
+        (None, _) | (_, None) => 0,
+    }
 }
 
 #[cfg(test)]

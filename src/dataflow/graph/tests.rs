@@ -108,5 +108,6 @@ fn what_cannot_be_built_is_refused() {
     refused(|g| g.nodes[2].inputs[0].watermark = WatermarkExpr::Input(NodeId(1)), "not an input above");
     refused(|g| g.nodes[0].schema.columns.truncate(1), "schema of 1");
     refused(|g| g.nodes[3].parallelism = Some(0), "no worker");
+    refused(|g| g.nodes[0].parallelism = Some(1), "on all workers");
     refused(|g| g.nodes.truncate(3), "nobody reads");
 }

@@ -97,6 +97,9 @@ impl NodeKind {
         if node.parallelism == Some(0) {
             return Err(Error::internal("node runs on no worker"));
         }
+        if self.is_input() && node.parallelism.is_some() {
+            return Err(Error::internal("input node does not run on all workers"));
+        }
         match self {
             NodeKind::Source(source) => source.check(&node.schema),
             NodeKind::Operator(spec) => {

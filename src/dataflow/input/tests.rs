@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch};
 
 use super::*;
 use crate::types::{Column, RowCodec, Schema, SqlType, key_group, worker_of};

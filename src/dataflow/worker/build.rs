@@ -45,7 +45,7 @@ type Streams<'s> = BTreeMap<(usize, usize), Stream<'s, Time, Deltas>>;
 
 /// Builds the job on this worker. Gives timely's number of the dataflow and what its subtasks share.
 pub(super) fn build(worker: &mut Worker, host: &Host, plan: &Arc<JobPlan>) -> (usize, Rc<JobCell>) {
-    let cell = JobCell::new(Arc::clone(plan), host.worker, Rc::clone(&host.changed));
+    let cell = JobCell::new(Arc::clone(plan), host.worker, Rc::clone(&host.changed), Arc::clone(&host.metrics));
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named::<Time, _, _>(&format!("job {}", plan.create.job), |scope| {
         let mut streams: Streams<'_> = BTreeMap::new();
@@ -155,6 +155,13 @@ fn new_inlet(
             let relation = host.relations.relation(input.relation);
             let follower = relation.follow(activator, host.settings.follow_queue_bytes);
             let restored = cell.plan.is_restored;
+            let upper = view.upper(host.worker);
+            // What was closed before this job came was told to nobody here. A restored job has all below its start.
+            if upper > create.start || (restored && upper == create.start) {
+                let error = Error::internal(format!("relation {} was already past the epoch of joining", input.relation))
+                    .with_detail(format!("It has closed epoch {upper}; the job starts at {}.", create.start));
+                return Err((error, outlets));
+            }
             Some(Tap::new(Arc::clone(view), host.worker, relation, follower, create.start, restored))
         }
         (NodeKind::Relation(input), None) => {

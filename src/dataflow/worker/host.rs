@@ -25,7 +25,7 @@ pub(super) struct Host {
     pub(super) changed: Changed,
     pub(super) relations: LocalRelations,
     responses: UnboundedSender<Response>,
-    metrics: Arc<Vec<WorkerMetrics>>,
+    pub(super) metrics: Arc<Vec<WorkerMetrics>>,
 }
 
 impl Host {

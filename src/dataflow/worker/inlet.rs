@@ -43,9 +43,7 @@ impl Inlet {
         }
         let started = Instant::now();
         let result = guard(|| self.run());
-        if let Some(metrics) = self.job.metrics(self.node) {
-            metrics.busy_us.add(started.elapsed().as_micros() as u64);
-        }
+        self.job.was_busy(self.node, started);
         result.context(|| format!("in input node {}", self.node)).unwrap_or_else(|error| {
             self.job.fail(error);
             Pause::Idle

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
@@ -16,7 +17,7 @@ use super::lanes::Lanes;
 use crate::base::{Error, Result};
 use crate::dataflow::input::InputReceiver;
 use crate::dataflow::metrics::SubtaskMetrics;
-use crate::dataflow::{CreateJob, JobMetrics, JobState, Placement, Response, WorkerCut};
+use crate::dataflow::{CreateJob, JobMetrics, JobState, Placement, Response, WorkerCut, WorkerMetrics};
 use crate::types::{Epoch, JobId, NodeId};
 
 /// A job as all workers get it: what was asked for and what follows from its graph.
@@ -81,12 +82,18 @@ pub(super) struct JobCell {
     failed: Cell<bool>,
     failure: RefCell<Option<Error>>,
     changed: Changed,
+    worker_metrics: Arc<Vec<WorkerMetrics>>,
     is_listed: Cell<bool>,
     closed: Cell<Option<Epoch>>,
 }
 
 impl JobCell {
-    pub(super) fn new(plan: Arc<JobPlan>, worker: usize, changed: Changed) -> Rc<Self> {
+    pub(super) fn new(
+        plan: Arc<JobPlan>,
+        worker: usize,
+        changed: Changed,
+        worker_metrics: Arc<Vec<WorkerMetrics>>,
+    ) -> Rc<Self> {
         let open = vec![plan.create.start; plan.create.graph.nodes.len()];
         Rc::new(JobCell {
             plan,
@@ -98,6 +105,7 @@ impl JobCell {
             failed: Cell::new(false),
             failure: RefCell::new(None),
             changed,
+            worker_metrics,
             is_listed: Cell::new(false),
             closed: Cell::new(None),
         })
@@ -149,6 +157,17 @@ impl JobCell {
 
     pub(super) fn metrics(&self, node: NodeId) -> Option<&SubtaskMetrics> {
         self.plan.metrics.subtask(node, self.worker)
+    }
+
+    /// Notes time spent in the calls of `node`.
+    pub(super) fn was_busy(&self, node: NodeId, since: Instant) {
+        let us = since.elapsed().as_micros() as u64;
+        if let Some(metrics) = self.metrics(node) {
+            metrics.busy_us.add(us);
+        }
+        if let Some(metrics) = self.worker_metrics.get(self.worker) {
+            metrics.busy_us.add(us);
+        }
     }
 
     fn list(&self) {

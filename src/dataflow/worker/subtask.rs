@@ -83,11 +83,9 @@ impl Subtask {
         let frontier = frontier.map_or(Epoch(u64::MAX), epoch_of);
         let result = guard(|| self.run(frontier, started + SLICE));
         let job = Rc::clone(&self.job);
-        if let Some(metrics) = job.metrics(self.node) {
-            metrics.busy_us.add(started.elapsed().as_micros() as u64);
-            if let Some(body) = &self.body {
-                body.measure(metrics);
-            }
+        job.was_busy(self.node, started);
+        if let (Some(metrics), Some(body)) = (job.metrics(self.node), &self.body) {
+            body.measure(metrics);
         }
         result.context(|| self.name()).unwrap_or_else(|error| {
             job.fail(error);

@@ -1,5 +1,6 @@
 //! Small graphs on real worker threads: order, failure, life, taps, bounds, checkpoints.
 
+mod aggregates;
 mod harness;
 
 use std::collections::{BTreeMap, HashMap};
@@ -347,4 +348,22 @@ fn a_restored_job_goes_on_with_any_number_of_workers() {
         job = bench.create(1, graph, epoch + 1, setup);
         assert!(job.contents(3, epoch) == joined(&a, &b), "contents before the first epoch on {workers} workers");
     }
+}
+
+#[test]
+fn a_tap_that_comes_too_late_is_refused() {
+    let mut bench = Bench::new(1);
+    let columns = schema(&["k", "v"]);
+    let base = bench.create(1, pass_graph(1, &columns), 1, Setup::default());
+    base.send(0, 5, &[(vec![1, 1], 1)]);
+    base.close(5, false);
+    bench.closed(&base, 5);
+    let taps = HashMap::from([(NodeId(0), Arc::clone(&base.views[&NodeId(1)]))]);
+    bench.create(2, tap_graph(1, &columns), 3, Setup { taps, ..Setup::default() });
+    let failed = |r: &Response| matches!(r, Response::Failed { job: JobId(2), .. });
+    bench.wait("refusal", |seen| seen.iter().any(failed));
+    base.send(0, 6, &[(vec![1, 1], -1)]);
+    base.close(6, false);
+    bench.closed(&base, 6);
+    assert!(base.contents(1, 6).is_empty());
 }
