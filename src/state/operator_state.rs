@@ -14,6 +14,8 @@ use crate::base::{Error, Result};
 pub struct OperatorState {
     tables: Vec<StateTable>,
     account: Account,
+    /// Bytes that the operator holds beside its tables.
+    held: usize,
 }
 
 /// Bytes by which an operator may grow or shrink before the budget hears of it.
@@ -24,7 +26,7 @@ impl OperatorState {
     pub fn new(specs: Vec<TableSpec>, tier: Tier, budget: &Arc<MemoryBudget>) -> Self {
         let numbered = specs.into_iter().zip(0u16..);
         let tables = numbered.map(|(spec, number)| StateTable::new(number, spec, tier)).collect();
-        OperatorState { tables, account: Account::new(Arc::clone(budget)) }
+        OperatorState { tables, account: Account::new(Arc::clone(budget)), held: 0 }
     }
 
     /// Resident tables without a limit, for tests and for operators run by hand.
@@ -74,6 +76,11 @@ impl OperatorState {
         self.tables.iter_mut().for_each(StateTable::forget);
     }
 
+    /// Tells how many bytes the operator now holds beside its tables: what it gathers within an epoch.
+    pub fn hold(&mut self, bytes: usize) {
+        self.held = bytes;
+    }
+
     /// Reports the bytes held to the budget. `Limit` when `state_memory_limit` is passed. Call it after every call
     /// of the operator: cheap unless 64 KiB have come or gone.
     pub fn settle(&mut self) -> Result<()> {
@@ -99,9 +106,9 @@ impl OperatorState {
         entries.into_iter().try_for_each(|(key, value)| table.load(key, value))
     }
 
-    /// Bytes of memory held by all tables.
+    /// Bytes of memory held by all tables, and by the operator beside them.
     pub fn bytes(&self) -> usize {
-        self.tables.iter().map(StateTable::bytes).sum()
+        self.held + self.tables.iter().map(StateTable::bytes).sum::<usize>()
     }
 
     /// Entries of all tables.
