@@ -81,6 +81,7 @@ impl KeepSpec {
             bytes_max,
             arrived: BTreeMap::new(),
             arrived_weight: 0,
+            arrived_bytes: 0,
         })
     }
 }
@@ -96,6 +97,8 @@ pub(super) struct Keep {
     arrived: BTreeMap<Box<[u8]>, i64>,
     /// The sum of all weights of the open epoch.
     arrived_weight: i64,
+    /// About how many bytes they take.
+    arrived_bytes: usize,
 }
 
 /// The value of table 0.
@@ -125,7 +128,7 @@ impl Count {
 }
 
 impl Operator for Keep {
-    fn on_delta(&mut self, _: usize, batch: &DeltaBatch, _: &mut OperatorState, _: &mut Output) -> Result<Flow> {
+    fn on_delta(&mut self, _: usize, batch: &DeltaBatch, state: &mut OperatorState, _: &mut Output) -> Result<Flow> {
         self.door.check(&batch.rows)?;
         for (row, bytes) in self.codec.encode_rows(batch.rows.columns(), batch.len())?.iter().enumerate() {
             let weight = batch.weights.get(row);
@@ -135,18 +138,26 @@ impl Operator for Keep {
             self.arrived_weight = self.arrived_weight.saturating_add(weight);
             let sum = match self.arrived.get_mut(bytes) {
                 Some(sum) => sum,
-                None => self.arrived.entry(bytes.into()).or_insert(0),
+                None => {
+                    self.arrived_bytes += bytes.len() + ENTRY_BYTES;
+                    self.arrived.entry(bytes.into()).or_insert(0)
+                }
             };
             *sum = sum.saturating_add(weight);
             if self.spec.append_only && self.arrived.len() as u64 > self.spec.rows_max {
-                self.arrived.pop_first();
+                self.arrived_bytes -= self.arrived.pop_first().map_or(0, |(row, _)| row.len() + ENTRY_BYTES);
             }
         }
+        state.hold(self.arrived_bytes);
         Ok(Flow::Done)
     }
 
     fn on_epoch_end(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
         self.arrived.retain(|_, weight| *weight != 0);
+        if self.arrived.is_empty() {
+            self.arrived_bytes = 0;
+            state.hold(0);
+        }
         if self.arrived.is_empty() && self.arrived_weight == 0 {
             return Ok(Flow::Done);
         }
@@ -159,6 +170,8 @@ impl Operator for Keep {
         let old = stored.unwrap_or_default();
         let mut count = Count { total: old.total.saturating_add(self.arrived_weight), ..old };
         self.arrived_weight = 0;
+        self.arrived_bytes = 0;
+        state.hold(0);
         let mut changes = BTreeMap::new();
         let arrived = std::mem::take(&mut self.arrived);
         for (row, weight) in arrived.iter().filter(|(_, weight)| **weight < 0) {
@@ -275,6 +288,9 @@ impl Keep {
         Ok(())
     }
 }
+
+/// What an entry of a B-tree costs beside its bytes.
+const ENTRY_BYTES: usize = 40;
 
 /// Bytes of an encoded epoch: marker and bigint.
 const EPOCH_BYTES: usize = 9;

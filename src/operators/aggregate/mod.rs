@@ -83,6 +83,7 @@ impl AggregateSpec {
             aggregates,
             kept,
             ids: Vec::new(),
+            counted: 0,
             phase: Phase::Filling,
             started: !self.keys.is_empty(),
             closed: Vec::new(),
@@ -102,6 +103,8 @@ pub(super) struct Aggregate {
     partial: Accumulators,
     kept: Vec<Kept>,
     ids: Vec<u32>,
+    /// How many groups there were when their bytes were last told to the state handle.
+    counted: usize,
     phase: Phase,
     /// Without keys: whether the one group is known to have its row.
     started: bool,
@@ -121,7 +124,7 @@ enum Phase {
 }
 
 impl Operator for Aggregate {
-    fn on_delta(&mut self, _: usize, batch: &DeltaBatch, _: &mut OperatorState, out: &mut Output) -> Result<Flow> {
+    fn on_delta(&mut self, _: usize, batch: &DeltaBatch, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
         self.door.check(&batch.rows)?;
         if self.spec.append_only && has_retraction(&batch.weights) {
             return Err(Error::internal("operator \"aggregate\" of an append-only input was given a retraction"));
@@ -141,6 +144,11 @@ impl Operator for Aggregate {
         self.partial.resize(self.groups.len());
         self.partial.update(&arguments, &self.ids, &batch.weights)?;
         self.kept.iter_mut().try_for_each(|kept| kept.update(&arguments, &self.ids, &batch.weights))?;
+        // Counting goes over every group, so it waits until there are many new ones.
+        if self.groups.len() > self.counted + self.counted / 4 + 1024 {
+            self.counted = self.groups.len();
+            state.hold(self.bytes());
+        }
         Ok(Flow::Done)
     }
 
@@ -161,6 +169,7 @@ impl Operator for Aggregate {
                 Flow::More | Flow::Fetch(_) => return Ok(flow),
             }
             self.forget_epoch();
+            state.hold(0);
             self.phase = Phase::Closing;
         }
         let flow = self.close_slice(&bound, state, out)?;
@@ -187,7 +196,13 @@ impl Aggregate {
         Ok(RowCodec::new(vec![SqlType::Timestamp]).encode(&[column])?.row(0).to_vec())
     }
 
+    /// Bytes gathered in the open epoch.
+    fn bytes(&self) -> usize {
+        self.groups.bytes() + self.partial.bytes() + self.kept.iter().map(Kept::bytes).sum::<usize>()
+    }
+
     fn forget_epoch(&mut self) {
+        self.counted = 0;
         self.groups.clear();
         self.partial = self.aggregates.accumulators();
         self.kept.iter_mut().for_each(Kept::clear);

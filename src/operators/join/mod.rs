@@ -165,6 +165,13 @@ struct Arriving {
     from: Vec<u8>,
 }
 
+impl Arriving {
+    /// Bytes held beside the batch, which is the host's.
+    fn bytes(&self) -> usize {
+        self.keys.bytes() + self.rests.bytes() + self.from.capacity()
+    }
+}
+
 /// The join at work.
 pub(super) struct Join {
     sides: [Side; 2],
@@ -199,13 +206,16 @@ impl Operator for Join {
         let other = state.bag(1 - port)?.missing(&open.keys);
         let reads: Vec<_> = own.into_iter().chain(other).collect();
         if !reads.is_empty() {
+            state.hold(open.bytes());
             self.open = Some(open);
             return Ok(Flow::Fetch(reads));
         }
         if self.match_slice(&mut open, state, out)? {
+            state.hold(open.bytes());
             self.open = Some(open);
             return Ok(Flow::More);
         }
+        state.hold(0);
         state.bag(port)?.add_batch(&open.keys, &open.rests, &open.batch.weights)?;
         Ok(Flow::Done)
     }
