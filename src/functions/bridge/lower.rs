@@ -245,6 +245,7 @@ pub(crate) fn is_checked(expr: &Logical, input: &DFSchema) -> bool {
     let walked = expr.apply(|expr| {
         found |= match expr {
             Logical::Negative(_) => true,
+            Logical::Like(like) => like.escape_char.is_some_and(|escape| escape != '\\'),
             Logical::BinaryExpr(binary) => matches!(
                 binary.op,
                 Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
