@@ -150,7 +150,9 @@ impl<'a> Column<'a> {
             Column::Date(array) => out.put_i32(array.value(row).saturating_sub(Y2000_DAYS)),
             Column::Time(array) => out.put_i64(array.value(row)),
             Column::Timestamp(array) | Column::TimestampTz(array) => {
-                out.put_i64(array.value(row).saturating_sub(Y2000_US));
+                let us = array.value(row);
+                let infinite = us == i64::MAX || us == i64::MIN;
+                out.put_i64(if infinite { us } else { us.saturating_sub(Y2000_US) });
             }
             Column::Interval(array) => {
                 let value = array.value(row);
