@@ -92,7 +92,7 @@ fn encode_all(accumulators: &Accumulators) -> Vec<Vec<u8>> {
 #[test]
 fn order_cuts_merges_and_retractions_leave_no_trace() {
     for seed in 1..=20u64 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut random = Random(seed);
         let rows: Vec<Row> = (0..60).map(|_| random_row(&mut random)).collect();
         let groups: Vec<u32> = rows.iter().map(|_| random.below(4) as u32).collect();
@@ -149,7 +149,7 @@ fn check_naive(accumulators: &Accumulators, rows: &[Row], groups: &[u32]) {
 #[test]
 fn retracting_everything_leaves_an_empty_group() {
     for seed in 1..=20u64 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut random = Random(seed);
         let calls: Vec<AggregateCall> = calls().into_iter().take(7).collect();
         let aggregates = Aggregates::new(&calls, &input(), false).unwrap();

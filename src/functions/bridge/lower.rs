@@ -115,6 +115,10 @@ impl Lowering<'_> {
             Operator::IsDistinctFrom => BinaryOp::Distinct,
             Operator::IsNotDistinctFrom => BinaryOp::NotDistinct,
             Operator::StringConcat => BinaryOp::Concat,
+            Operator::RegexMatch => return self.regex(binary, false, false),
+            Operator::RegexIMatch => return self.regex(binary, false, true),
+            Operator::RegexNotMatch => return self.regex(binary, true, false),
+            Operator::RegexNotIMatch => return self.regex(binary, true, true),
             Operator::LikeMatch => return self.like_operator(binary, false, false),
             Operator::ILikeMatch => return self.like_operator(binary, false, true),
             Operator::NotLikeMatch => return self.like_operator(binary, true, false),
@@ -127,6 +131,15 @@ impl Lowering<'_> {
     fn like_operator(&self, binary: &BinaryExpr, negated: bool, insensitive: bool) -> Result<Expr> {
         let (expr, pattern) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
         Ok(Expr::Like { expr, pattern, escape: None, negated, insensitive })
+    }
+
+    fn regex(&self, binary: &BinaryExpr, negated: bool, insensitive: bool) -> Result<Expr> {
+        let mut args = vec![self.lower(&binary.left)?, self.lower(&binary.right)?];
+        if insensitive {
+            args.push(Expr::Literal(Literal::text("i")));
+        }
+        let held = self.by_name("regexp_like", args)?;
+        Ok(if negated { Expr::Not(Box::new(held)) } else { held })
     }
 
     /// AND and OR, chains flattened.

@@ -247,6 +247,8 @@ fn text_functions() {
     check("t LIKE 'a_c'", ["false", "NULL", "true"]);
     check("t ILIKE 'A%'", ["false", "NULL", "true"]);
     check("t LIKE 'x%' ESCAPE 'x'", ["false", "NULL", "false"]);
+    check("t ~ '^[a-c]+$'", ["false", "NULL", "true"]);
+    check("t !~* 'B'", ["true", "NULL", "false"]);
     check("upper(t)", ["42", "NULL", "ABC"]);
     check("length(t)", ["2", "NULL", "3"]);
     check("substr(t, 2, 1)", ["2", "NULL", "b"]);

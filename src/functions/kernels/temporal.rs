@@ -62,7 +62,7 @@ pub(crate) fn binary(op: BinaryOp, left: Col, right: Col, types: [&SqlType; 3], 
             right,
             rows,
             &to,
-            |l, r| (Span::new(0, 0, (l - r) * 1000), true),
+            |l, r| (Span::new(0, 0, l.wrapping_sub(r).wrapping_mul(1000)), true),
             |_, _| Reason::out_of_range(result),
         ),
         (Interval, Interval) => zip::<SpanType, SpanType, SpanType>(
@@ -112,7 +112,7 @@ fn move_stamp(stamp: Col, span: Col, back: bool, ty: &SqlType, rows: usize) -> R
 fn move_clock(clock: Col, span: Col, back: bool, rows: usize) -> Result<Col> {
     let op = move |us: i64, span: Span| {
         let by = span.nanoseconds / 1000 % DAY_US;
-        ((us + if back { -by } else { by }).rem_euclid(DAY_US), true)
+        (us.wrapping_add(if back { -by } else { by }).rem_euclid(DAY_US), true)
     };
     zip::<Clock, SpanType, Clock>(clock, span, rows, &SqlType::Time.arrow(), op, |_, _| {
         Reason::out_of_range(&SqlType::Time)
