@@ -252,6 +252,12 @@ fn refusal(expr: &Logical) -> Error {
     }
 }
 
+/// Whether values are ordered in another way by Arrow (-0 below 0, intervals field by field).
+fn has_own_order(expr: &Logical, input: &DFSchema) -> bool {
+    use arrow::datatypes::DataType;
+    matches!(expr.get_type(input), Ok(DataType::Float32 | DataType::Float64 | DataType::Interval(_)))
+}
+
 /// Whether an expression holds something of which DataFusion's own evaluation would differ from ours.
 pub(crate) fn is_checked(expr: &Logical, input: &DFSchema) -> bool {
     let mut found = false;
@@ -259,10 +265,13 @@ pub(crate) fn is_checked(expr: &Logical, input: &DFSchema) -> bool {
         found |= match expr {
             Logical::Negative(_) => true,
             Logical::Like(like) => like.escape_char.is_some_and(|escape| escape != '\\'),
-            Logical::BinaryExpr(binary) => matches!(
-                binary.op,
-                Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
-            ),
+            Logical::BinaryExpr(binary) => match binary.op {
+                Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => true,
+                Operator::And | Operator::Or => false,
+                _ => has_own_order(&binary.left, input),
+            },
+            Logical::Between(between) => has_own_order(&between.expr, input),
+            Logical::InList(list) => has_own_order(&list.expr, input),
             Logical::Cast(cast) => match cast.expr.get_type(input) {
                 Ok(from) if from == *cast.field.data_type() || from.is_null() => false,
                 Ok(from) => match (SqlType::from_arrow(&from), SqlType::from_arrow(cast.field.data_type())) {
