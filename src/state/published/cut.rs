@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PublishedView;
+use super::run::{Seeker, total_weight};
 use super::shard::RunList;
 use crate::base::Result;
 use crate::state::TableCut;
@@ -36,13 +37,18 @@ impl ViewCut {
     pub fn entries(&self) -> Result<TableCut> {
         let mut cut = TableCut::new(0);
         let changed = self.list.runs.iter().filter(|run| run.first > self.list.cut);
-        for row in changed.flat_map(|run| run.chunks.iter().flat_map(|chunk| chunk.keys.iter())) {
-            let weight: i64 = self.list.runs.iter().map(|run| run.weight(row)).sum();
-            let write = |out: &mut Vec<u8>| {
-                out.push(key_group(self.view.key_part(row)));
-                out.extend_from_slice(row);
-            };
-            if weight == 0 { cut.delete(write) } else { cut.put(write, &weight.to_be_bytes()) }
+        let mut found = Vec::new();
+        for run in changed {
+            let mut seeker = Seeker::new(&self.list.runs);
+            for row in run.chunks.iter().flat_map(|chunk| chunk.keys.iter()) {
+                seeker.find(row, &mut found);
+                let weight: i64 = total_weight(&found);
+                let write = |out: &mut Vec<u8>| {
+                    out.push(key_group(self.view.key_part(row)));
+                    out.extend_from_slice(row);
+                };
+                if weight == 0 { cut.delete(write) } else { cut.put(write, &weight.to_be_bytes()) }
+            }
         }
         cut.sort();
         Ok(cut)

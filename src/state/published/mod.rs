@@ -6,8 +6,8 @@
 //!                          folded                   folded            one per epoch: a snapshot at 58 is possible
 //! ```
 //! A run is sorted by its rows' canonical encoding, key columns first. Weights of equal rows over all runs add up to the
-//! contents: never negative. Nothing is folded above the *floor*: 16 epochs below the smallest of the visible epoch,
-//! what every shard has closed, and every hold. Nor across the last cut: what lies above it is the next cut.
+//! contents: never negative. Nothing is folded above the *floor*: 16 epochs below the visible epoch, and not above a
+//! hold. Nor across the last cut: what lies above it is the next cut.
 
 mod cut;
 mod fold;

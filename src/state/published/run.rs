@@ -60,17 +60,6 @@ impl Run {
         (chunk, row)
     }
 
-    /// The place of the row that is exactly `key`.
-    pub(super) fn find(&self, key: &[u8]) -> Option<(usize, usize)> {
-        let (chunk, row) = self.lower_bound(key);
-        (self.chunks.get(chunk)?.keys.row(row) == key).then_some((chunk, row))
-    }
-
-    /// The weight of the row that is exactly `key`; 0 if it is not there.
-    pub(super) fn weight(&self, key: &[u8]) -> i64 {
-        self.find(key).map_or(0, |(chunk, row)| self.chunks[chunk].weights.get(row))
-    }
-
     /// Places from (chunk, row) on, in order.
     pub(super) fn places_from(&self, from: (usize, usize)) -> impl Iterator<Item = (usize, usize)> {
         let chunks = self.chunks.iter().enumerate().skip(from.0);
@@ -81,9 +70,59 @@ impl Run {
     }
 }
 
+/// Finds rows in each of several runs, asked for in ascending order: each search starts where the last one ended and
+/// doubles its steps, so that near rows cost few comparisons and far ones a logarithm.
+pub(super) struct Seeker<'a> {
+    runs: &'a [Arc<Run>],
+    places: Vec<(usize, usize)>,
+}
+
+impl<'a> Seeker<'a> {
+    pub(super) fn new(runs: &'a [Arc<Run>]) -> Self {
+        Seeker { runs, places: vec![(0, 0); runs.len()] }
+    }
+
+    /// Where the row that is exactly `key` is, and its weight: (run, place, weight) of every run that has it, oldest
+    /// first. `key` must not be below that of the call before.
+    pub(super) fn find(&mut self, key: &[u8], found: &mut Vec<(usize, (usize, usize), i64)>) {
+        found.clear();
+        for (i, (run, place)) in self.runs.iter().zip(&mut self.places).enumerate() {
+            let behind = |chunk: &Chunk| chunk.keys.row(chunk.keys.len() - 1) < key;
+            if run.chunks.get(place.0).is_some_and(behind) {
+                let skipped = run.chunks[place.0..].partition_point(behind);
+                *place = (place.0 + skipped, 0);
+            }
+            let Some(chunk) = run.chunks.get(place.0) else { continue };
+            place.1 = gallop(&chunk.keys, place.1, key);
+            if chunk.keys.row(place.1) == key {
+                found.push((i, *place, chunk.weights.get(place.1)));
+            }
+        }
+    }
+}
+
+/// The weight of a row over all runs that [`Seeker::find`] found it in.
+pub(super) fn total_weight(found: &[(usize, (usize, usize), i64)]) -> i64 {
+    found.iter().fold(0, |sum: i64, &(_, _, weight)| sum.saturating_add(weight))
+}
+
+/// The first row of `keys` not below `key`, which lies at or behind `from`.
+fn gallop(keys: &EncodedRows, from: usize, key: &[u8]) -> usize {
+    let (mut low, mut step) = (from, 1);
+    while low + step < keys.len() && keys.row(low + step) < key {
+        low += step;
+        step *= 2;
+    }
+    search(keys, low, (low + step).min(keys.len()), key)
+}
+
 /// The first row of `keys` not below `key`.
 fn lower_bound(keys: &EncodedRows, key: &[u8]) -> usize {
-    let (mut low, mut high) = (0, keys.len());
+    search(keys, 0, keys.len(), key)
+}
+
+/// The first row of `keys[low .. high]` not below `key`, or `high`.
+fn search(keys: &EncodedRows, mut low: usize, mut high: usize, key: &[u8]) -> usize {
     while low < high {
         let middle = low + (high - low) / 2;
         if keys.row(middle) < key { low = middle + 1 } else { high = middle }

@@ -7,7 +7,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 
 use super::Layout;
-use super::run::{CHUNK_ROWS, Run, gather};
+use super::run::{CHUNK_ROWS, Run, Seeker, gather, total_weight};
 use super::shard::RunList;
 use crate::base::{Error, Result};
 use crate::types::{EncodedRows, Epoch, Weights};
@@ -24,20 +24,23 @@ pub(super) struct Visible {
 impl Visible {
     pub(super) fn of(runs: &[Arc<Run>]) -> Result<Visible> {
         let mut changed: Vec<Vec<((u32, u32), i64)>> = vec![Vec::new(); runs.len()];
-        let taking = runs.iter().filter(|run| run.negatives > 0);
-        for (chunk, row) in taking.flat_map(|run| run.places_from((0, 0)).map(|(c, row)| (&run.chunks[c], row))) {
-            if chunk.weights.get(row) > 0 {
-                continue;
-            }
-            let key = chunk.keys.row(row);
-            let found = runs.iter().enumerate().filter_map(|(i, run)| Some((i, run.find(key)?)));
-            let found: Vec<(usize, (usize, usize))> = found.collect();
-            let total: i64 = found.iter().map(|&(i, (c, row))| runs[i].chunks[c].weights.get(row)).sum();
-            if total < 0 {
-                return Err(Error::internal(format!("published view holds a row with weight {total}")));
-            }
-            for (nth, (run, (chunk, row))) in found.into_iter().enumerate() {
-                changed[run].push(((chunk as u32, row as u32), if nth == 0 { total } else { 0 }));
+        let mut found = Vec::new();
+        for taking in runs.iter().filter(|run| run.negatives > 0) {
+            // A run's rows ascend, so one pass over the other runs serves all of them.
+            let mut seeker = Seeker::new(runs);
+            for (chunk, row) in taking.places_from((0, 0)) {
+                let chunk = &taking.chunks[chunk];
+                if chunk.weights.get(row) > 0 {
+                    continue;
+                }
+                seeker.find(chunk.keys.row(row), &mut found);
+                let total: i64 = total_weight(&found);
+                if total < 0 {
+                    return Err(Error::internal(format!("published view holds a row with weight {total}")));
+                }
+                for (nth, &(run, (chunk, row), _)) in found.iter().enumerate() {
+                    changed[run].push(((chunk as u32, row as u32), if nth == 0 { total } else { 0 }));
+                }
             }
         }
         for places in &mut changed {
@@ -96,7 +99,8 @@ impl Snapshot {
 
     /// How many rows, exactly.
     pub fn rows(&self) -> usize {
-        let net: i64 = self.shards.iter().flat_map(|list| list.runs.iter().map(|run| run.net)).sum();
+        let nets = self.shards.iter().flat_map(|list| list.runs.iter().map(|run| run.net));
+        let net = nets.fold(0i64, i64::saturating_add);
         usize::try_from(net).unwrap_or(0)
     }
 
@@ -152,7 +156,7 @@ impl Snapshot {
         found.sort_by_key(|&(bytes, ..)| bytes);
         let (mut sources, mut places): (Vec<&RecordBatch>, Vec<(usize, usize)>) = Default::default();
         for same in found.chunk_by(|a, b| a.0 == b.0) {
-            let weight: i64 = same.iter().map(|row| row.1).sum();
+            let weight = same.iter().fold(0i64, |sum, row| sum.saturating_add(row.1));
             let weight = usize::try_from(weight)
                 .map_err(|_| Error::internal(format!("published view holds a row with weight {weight}")))?;
             places.extend(std::iter::repeat_n((sources.len(), same[0].3), weight));

@@ -138,11 +138,14 @@ impl PublishedView {
         (0..self.shards.len()).try_for_each(|shard| self.fold_shard(shard))
     }
 
-    /// Nothing above this epoch is folded.
+    /// Nothing above this epoch is folded. A shard that has nothing to say need not close epochs, so the visible epoch,
+    /// if it is known, counts alone.
     pub(super) fn floor(&self) -> Epoch {
-        let closed = self.shards.iter().map(|shard| shard.upper()).min().unwrap_or_default();
-        let visible = self.limits.visible.as_ref().map_or(closed, |visible| Epoch(visible.load(Ordering::Acquire)));
-        let reached = Epoch(closed.min(visible).0.saturating_sub(FLOOR_SLACK));
+        let newest = match &self.limits.visible {
+            Some(visible) => Epoch(visible.load(Ordering::Acquire)),
+            None => self.shards.iter().map(|shard| shard.upper()).min().unwrap_or_default(),
+        };
+        let reached = Epoch(newest.0.saturating_sub(FLOOR_SLACK));
         let held = self.holds.lock().keys().next().copied();
         held.map_or(reached, |held| held.min(reached))
     }
