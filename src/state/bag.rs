@@ -35,14 +35,17 @@ impl BagTable {
         }
     }
 
-    /// The read that must be fetched before all rows of `keys` can be read.
+    /// The read that must be fetched before all rows of `keys` can be read. Brings near what is in memory, as
+    /// [`super::MapTable::missing`] does.
     pub fn missing(&self, keys: &EncodedRows) -> Option<Read> {
+        self.slots.warm(keys.iter());
         self.residency.missing(self.number, keys_of(keys))
     }
 
     /// The read that must be fetched before weights of these single rows (`keys` and `rows` side by side) can be read
     /// or added to. Much less than [`BagTable::missing`] where a key has many rows.
     pub fn missing_rows(&self, keys: &EncodedRows, rows: &EncodedRows) -> Option<Read> {
+        self.slots.warm(keys.iter());
         let wanted = keys.iter().zip(rows.iter()).map(|(key, row)| Wanted::Row(key.into(), row.into()));
         self.residency.missing(self.number, wanted)
     }
@@ -104,7 +107,6 @@ impl BagTable {
         let tree = self.slots.edit_value(slot, |record, start| {
             let tree = Tree::from_packed(&record[start..]);
             record.truncate(start);
-            record.shrink_to_fit();
             tree
         });
         self.tree_bytes += tree.bytes();

