@@ -20,6 +20,8 @@ mod output;
 mod spec;
 mod union;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod workbench;
 
 pub use aggregate::{AggregateSpec, Emit};
