@@ -179,6 +179,8 @@ fn new_inlet(
         open: create.start,
         grants: VecDeque::new(),
         out: Output::new(),
+        small: Vec::new(),
+        small_epoch: create.start,
     })
 }
 

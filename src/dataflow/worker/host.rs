@@ -125,3 +125,23 @@ impl Drop for DeathWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_dies_is_told() {
+        let (sender, mut responses) = tokio::sync::mpsc::unbounded_channel();
+        let watch = |worker| DeathWatch { worker, responses: Some(sender.clone()) };
+        let (mine, its) = (watch(1), watch(2));
+        let died = std::thread::spawn(move || {
+            let _its = its;
+            panic!("as a test");
+        });
+        assert!(died.join().is_err());
+        mine.dismiss();
+        assert!(matches!(responses.try_recv(), Ok(Response::WorkerDied { worker: 2 })));
+        assert!(responses.try_recv().is_err());
+    }
+}

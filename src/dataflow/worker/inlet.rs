@@ -18,6 +18,10 @@ use crate::types::{DeltaBatch, Epoch, NodeId};
 
 /// Messages that are read before others get their turn: enough that a burst shares its scheduling.
 const BURST: usize = 16;
+/// A batch of at least so many rows travels as it came.
+const LARGE_ROWS: usize = 1024;
+/// Smaller ones of an epoch that are read in one burst travel together, up to about so many rows.
+const JOINED_ROWS: usize = 4096;
 
 /// A source or relation node on one worker.
 pub(super) struct Inlet {
@@ -33,6 +37,9 @@ pub(super) struct Inlet {
     /// Grants that wait for an epoch to end.
     pub(super) grants: VecDeque<(Close, Epoch)>,
     pub(super) out: Output,
+    /// Small batches read and not yet sent; sent before the burst ends.
+    pub(super) small: Vec<DeltaBatch>,
+    pub(super) small_epoch: Epoch,
 }
 
 impl Inlet {
@@ -42,7 +49,11 @@ impl Inlet {
             return Pause::Idle;
         }
         let started = Instant::now();
-        let result = guard(|| self.run());
+        let result = guard(|| {
+            let pause = self.run()?;
+            self.flush()?;
+            Ok(pause)
+        });
         self.job.was_busy(self.node, started);
         result.context(|| format!("in input node {}", self.node)).unwrap_or_else(|error| {
             self.job.fail(error);
@@ -80,10 +91,10 @@ impl Inlet {
         match message {
             InputMessage::Deltas(epoch, batch) if self.tap.is_none() => self.send(epoch, batch)?,
             InputMessage::Deltas(..) => return Err(Error::internal("rows were sent to an input that reads a relation")),
-            InputMessage::Close(close) => self.close(close),
+            InputMessage::Close(close) => self.close(close)?,
             InputMessage::Grant(close, after) => {
                 self.grants.push_back((close, after));
-                self.use_grants();
+                self.use_grants()?;
             }
         }
         Ok(true)
@@ -95,11 +106,11 @@ impl Inlet {
             Tapped::Deltas(epoch, batches) => batches.into_iter().try_for_each(|batch| self.send(epoch, batch))?,
             Tapped::Closed(close, batches) => {
                 batches.into_iter().try_for_each(|batch| self.send(close.epoch, batch))?;
-                self.close(close);
+                self.close(close)?;
             }
             Tapped::Nothing => {
                 let before = self.open;
-                self.use_grants();
+                self.use_grants()?;
                 return Ok(self.open > before);
             }
         }
@@ -113,35 +124,58 @@ impl Inlet {
         if let Some(metrics) = self.job.metrics(self.node) {
             metrics.rows_in.add(batch.len() as u64);
         }
-        self.out.emit(MAIN_PORT, batch);
-        self.outlets.send(epoch, &mut self.out)
-    }
-
-    fn close(&mut self, close: Close) {
-        self.end(close);
-        self.use_grants();
-    }
-
-    fn end(&mut self, close: Close) {
-        if close.epoch < self.open {
-            return;
+        if epoch != self.small_epoch || batch.len() >= LARGE_ROWS {
+            self.flush()?;
         }
+        if batch.len() >= LARGE_ROWS {
+            self.out.emit(MAIN_PORT, batch);
+            return self.outlets.send(epoch, &mut self.out);
+        }
+        self.small_epoch = epoch;
+        self.small.push(batch);
+        match self.small.iter().map(DeltaBatch::len).sum::<usize>() {
+            JOINED_ROWS.. => self.flush(),
+            0..JOINED_ROWS => Ok(()),
+        }
+    }
+
+    /// Sends what was kept to travel together.
+    fn flush(&mut self) -> Result<()> {
+        let small = std::mem::take(&mut self.small);
+        let Some(first) = small.first() else { return Ok(()) };
+        let joined = if small.len() == 1 { first.clone() } else { DeltaBatch::concat(&first.rows.schema(), &small)? };
+        self.out.emit(MAIN_PORT, joined);
+        self.outlets.send(self.small_epoch, &mut self.out)
+    }
+
+    fn close(&mut self, close: Close) -> Result<()> {
+        self.end(close)?;
+        self.use_grants()
+    }
+
+    fn end(&mut self, close: Close) -> Result<()> {
+        if close.epoch < self.open {
+            return Ok(());
+        }
+        self.flush()?;
         self.job.history.borrow_mut().record(self.node, close);
         self.open = close.epoch.next();
         self.outlets.advance(self.open);
         self.job.pass(self.node, self.open);
+        Ok(())
     }
 
-    fn use_grants(&mut self) {
+    fn use_grants(&mut self) -> Result<()> {
         if self.tap.as_ref().is_some_and(|tap| !tap.is_following()) {
-            return;
+            return Ok(());
         }
         while let Some(&(close, after)) = self.grants.front() {
             if close.epoch >= self.open && after >= self.open {
-                return;
+                return Ok(());
             }
             self.grants.pop_front();
-            self.end(close);
+            self.end(close)?;
         }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::base::{Error, Result};
 use crate::dataflow::*;
+use crate::state::Tier;
 use crate::types::*;
 use harness::*;
 
@@ -72,8 +73,8 @@ fn joined(a: &Model, b: &Model) -> Vec<Row> {
 
 #[test]
 fn every_epoch_is_right_on_any_number_of_workers() {
-    for workers in [1, 2, 4] {
-        let mut bench = Bench::new(workers);
+    for (workers, tier) in [(1, Tier::Resident), (2, Tier::Strict), (4, Tier::Resident)] {
+        let mut bench = Bench::with(workers, RuntimeSettings { tier, ..RuntimeSettings::default() });
         let job = bench.create(1, join_graph(1), 1, Setup::default());
         let (mut a, mut b) = (Model::new(7), Model::new(8));
         for epoch in 1..=30 {
