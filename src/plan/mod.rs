@@ -1,10 +1,21 @@
 //! Floor 7: logical plans to operator graphs. Knows DataFusion's plans and our specs; no SQL text, no sessions.
+//!
+//! ```text
+//!   LogicalPlan ─ optimize ─▶ LogicalPlan ─ lower ─▶ streams and operators (build) ─ outputs ─▶ Graph
+//! ```
 
 mod batch;
+mod build;
+mod lower;
 mod optimize;
+mod outputs;
 mod relation;
+mod view;
 mod window;
 
 pub use batch::for_batch;
 pub use relation::RelationSource;
+pub use view::{
+    EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
+};
 pub use window::{WINDOW_END, WINDOW_START, Window, WindowAssign, expand_windows};

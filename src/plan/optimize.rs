@@ -12,8 +12,6 @@ use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
-use datafusion::optimizer::eliminate_filter::EliminateFilter;
-use datafusion::optimizer::eliminate_join::EliminateJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::filter_null_join_keys::FilterNullJoinKeys;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
@@ -26,16 +24,14 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 /// The rules, in DataFusion's order. Left out on purpose: those that move LIMIT (its meaning stays ours), split
 /// DISTINCT aggregates (we keep DISTINCT per key), pull struct fields up for Parquet, turn sub-queries into joins we do
-/// not run yet, or drop inputs as empty (a graph keeps its inputs, and with them its watermarks).
+/// not run yet, or replace what is always empty (a graph keeps its inputs, and with them its watermarks).
 static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
-        Arc::new(EliminateJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
-        Arc::new(EliminateFilter::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(FilterNullJoinKeys::default()),
         Arc::new(PushDownFilter::new()),

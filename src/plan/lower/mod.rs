@@ -1,0 +1,77 @@
+//! Lowering: each logical node to streams and operators, one file per node.
+
+mod aggregate;
+mod join;
+mod project;
+mod scan;
+mod union;
+mod window;
+
+use datafusion::logical_expr::{Distinct, LogicalPlan};
+
+use super::build::{Builder, Stream};
+use super::view::EmitMode;
+use super::window::WindowAssign;
+use crate::base::{Error, Result};
+
+/// Lowers the nodes of one plan.
+pub(super) struct Lowering {
+    pub builder: Builder,
+    pub emit: EmitMode,
+}
+
+impl Lowering {
+    /// The stream of `plan`'s rows.
+    pub fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowAssign>() {
+                Some(assign) => self.window(assign),
+                None => Err(refused(extension.node.name(), "Leave it out.")),
+            },
+            // A kept relation has no order; LIMIT is a node of its own.
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.lower(&sort.input),
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
+                Err(refused("LIMIT", "Leave it out here, and write it in the SELECT that reads the view."))
+            }
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(refused(
+                "a query over constants alone",
+                "CREATE TABLE, INSERT the rows, and read the table; or CREATE VIEW instead.",
+            )),
+            LogicalPlan::Window(_) => {
+                Err(refused("OVER", "GROUP BY in a view, and write OVER in the SELECT that reads it."))
+            }
+            LogicalPlan::Distinct(Distinct::On(_)) => {
+                Err(refused("DISTINCT ON", "GROUP BY the columns and take min() or max() of the others."))
+            }
+            LogicalPlan::Subquery(_) => Err(refused("a sub-query in an expression", "Write it as a join.")),
+            LogicalPlan::RecursiveQuery(_) => Err(refused("WITH RECURSIVE", "Write the levels out as joins.")),
+            LogicalPlan::Unnest(_) => Err(refused("UNNEST", "Give each element a row of its own in the source.")),
+            LogicalPlan::Repartition(_)
+            | LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Statement(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::DescribeTable(_) => Err(refused("this statement", "Write a SELECT.")),
+        }
+    }
+}
+
+/// The refusal of a construct that has no operator.
+pub(super) fn refused(what: &str, rewrite: &str) -> Error {
+    Error::unsupported(format!("{what} is not supported in a materialized view or sink")).with_hint(rewrite)
+}
+
+/// The names of a logical node's fields.
+pub(super) fn field_names(plan: &LogicalPlan) -> Vec<String> {
+    plan.schema().fields().iter().map(|field| field.name().clone()).collect()
+}

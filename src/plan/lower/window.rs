@@ -1,0 +1,39 @@
+//! `WindowAssign`: TUMBLE and HOP as a step; over a source's event time the rows bring their split's watermark along.
+
+use super::Lowering;
+use crate::base::{Error, Result};
+use crate::dataflow::WATERMARK_COLUMN;
+use crate::functions::Expr;
+use crate::operators::Step;
+use crate::plan::build::Stream;
+use crate::plan::window::{WINDOW_END, WINDOW_START, Window, WindowAssign};
+
+impl Lowering {
+    pub(super) fn window(&mut self, assign: &WindowAssign) -> Result<Stream> {
+        let mut stream = self.lower(&assign.input)?;
+        let time = assign.input.schema().maybe_index_of_column(&assign.time);
+        let time = time.ok_or_else(|| Error::internal(format!("window over {}, which its input has not", assign.time)))?;
+        let over_event_time = stream.event_time == Some(time);
+        let judged = over_event_time && self.builder.carry_watermark(&mut stream)?;
+        let before = stream.schema.clone();
+        stream.push(match assign.window {
+            Window::Tumble { size_us, offset_us } => Step::Tumble { time, size_us, offset_us },
+            Window::Hop { slide_us, size_us, offset_us } => Step::Hop { time, slide_us, size_us, offset_us },
+        })?;
+        let width = before.columns.len() - usize::from(stream.hidden);
+        stream.unique = None;
+        if stream.hidden {
+            // The hidden column stays the last one.
+            let mut columns: Vec<(String, Expr)> =
+                (0..width).map(|i| (before.columns[i].name.clone(), Expr::Column(i))).collect();
+            columns.push((WINDOW_START.to_string(), Expr::Column(width + 1)));
+            columns.push((WINDOW_END.to_string(), Expr::Column(width + 2)));
+            columns.push((WATERMARK_COLUMN.to_string(), Expr::Column(width)));
+            stream.push(Step::Project(columns))?;
+        }
+        if judged {
+            stream.windows = [(width, assign.window.size_us()), (width + 1, 0)].into();
+        }
+        Ok(stream)
+    }
+}
