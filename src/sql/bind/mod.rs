@@ -6,6 +6,7 @@
 
 mod change;
 mod check;
+mod definition;
 mod errors;
 mod legacy;
 mod names;
@@ -34,6 +35,7 @@ use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::types::{Column as TypedColumn, Schema, SqlType};
 
 pub use change::{BoundChange, BoundInsert};
+pub use definition::{RelationDefinition, WatermarkDefinition};
 
 /// What a query is bound for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! Binding, by table.
 
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionState;
 
 use super::*;
 use crate::types::{Column as TypedColumn, RelationId};
 
 fn session() -> SessionState {
-    SessionStateBuilder::new().with_default_features().build()
+    crate::functions::session_state_builder().build()
 }
 
 fn catalog() -> Catalog {
@@ -16,6 +16,10 @@ fn catalog() -> Catalog {
         let id: RelationId = catalog.allocate_relation();
         let mut relation = Relation::new(id, name, kind, columns);
         relation.sql = sql.to_string();
+        if name == "bids" {
+            relation.watermark = Some(crate::catalog::RelationWatermark { column: 3, expression: serde_json::Value::Null });
+            relation.append_only = true;
+        }
         catalog.create(relation).unwrap();
     };
     let bids = vec![
@@ -123,4 +127,104 @@ fn changes_give_whole_rows() {
         panic!()
     };
     assert_eq!(binder.delete(&delete, &[]).unwrap().rows.schema.types(), bound.table.columns.types());
+}
+
+/// The report of what a statement is refused with, its position first; `EXPLAIN` of the job when it is not.
+fn outcome(sql: &str) -> String {
+    let planned = plan(sql);
+    match planned {
+        Ok(text) => text,
+        Err(error) => {
+            let position = error.position().map_or(String::new(), |at| format!(" at {at}"));
+            format!("{}{position}: {}", error.sqlstate(), error.report())
+        }
+    }
+}
+
+fn plan(sql: &str) -> Result<String> {
+    use crate::plan::{EmitMode, KeepLimits, Target, ViewRequest, explain, plan_view};
+    use crate::sql::statement::{EmitClause, ObjectKind};
+    let (catalog, session) = (catalog(), session());
+    let binder = Binder::new(&catalog, &session);
+    match parse(sql)?.remove(0).statement {
+        Statement::Query(query) => binder.query(&query, BindMode::Read, &[]).map(|_| "ok".to_string()),
+        Statement::CreateMaterializedView(view) => {
+            let bound = binder.view(&view.query, &view.columns, BindMode::Stored)?;
+            let emit = match view.emit {
+                EmitClause::Changes => EmitMode::Changes,
+                EmitClause::WindowClose { position } => EmitMode::WindowClose { position },
+            };
+            let id = |n: u64| RelationId(1000 + n);
+            let request = ViewRequest {
+                plan: &bound.plan,
+                schema: &bound.schema,
+                emit,
+                target: Target::View(id(0)),
+                late: Some(id(1)),
+                faults: Some(id(2)),
+                keep: KeepLimits::default(),
+            };
+            Ok(explain(&plan_view(&request, &session)?))
+        }
+        Statement::CreateSource(create) => {
+            crate::sql::options::source_options(&create)?;
+            binder.definition(&create, ObjectKind::Source, None).map(|definition| format!("{definition:?}"))
+        }
+        Statement::CreateTable(create) => {
+            crate::sql::options::table_options(&create)?;
+            binder.definition(&create, ObjectKind::Table, None).map(|definition| format!("{definition:?}"))
+        }
+        Statement::CreateSink(create) => crate::sql::options::sink_options(&create).map(|options| format!("{options:?}")),
+        other => Ok(format!("{other:?}")),
+    }
+}
+
+#[test]
+fn views_become_graphs() {
+    for (query, wanted) in [
+        ("SELECT auction, price * 2 AS d FROM bids WHERE price > 5", &["source bids", "append-only"][..]),
+        ("SELECT count(*), sum(price) FROM bids", &["aggregate"]),
+        ("SELECT auction, count(*) FROM bids GROUP BY auction HAVING count(*) > 2", &["key auction", "revised"]),
+        (
+            "SELECT window_start, auction, count(*) AS n, avg(price) FROM TUMBLE(bids, ts, INTERVAL '10 seconds') GROUP BY 1, 2",
+            &["gate", "hidden watermark", "watermark has not reached", "late rows are kept", "key window_start, auction"],
+        ),
+        (
+            "SELECT window_end, max(price) FROM HOP(bids, ts, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY window_end EMIT ON WINDOW CLOSE",
+            &["gate", "on window close", "append-only; late rows are kept"],
+        ),
+        ("SELECT DISTINCT auction FROM bids", &["distinct", "append-only"]),
+        ("SELECT b.price, t.note FROM bids b JOIN t ON b.auction = t.id AND b.price > t.v", &["join", "relation t"]),
+        ("SELECT a, p FROM dear UNION ALL SELECT auction, price FROM bids", &["union"]),
+        ("SELECT a FROM dear UNION SELECT auction FROM bids", &["union", "distinct"]),
+        ("SELECT count(DISTINCT channel) FILTER (WHERE price > 3) FROM bids GROUP BY auction % 10", &["aggregate"]),
+        ("SELECT 1 AS x FROM bids WHERE false", &["source bids"]),
+    ] {
+        let text = outcome(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
+        for part in wanted {
+            assert!(text.contains(part), "{query}: no {part:?} in\n{text}");
+        }
+    }
+}
+
+/// Each file of `sql-tests/errors` holds statements and what they are refused with: the statement up to `;`, a line
+/// `----`, the report, and a blank line. `MILLSTREAM_BLESS=1` writes the reports anew.
+#[test]
+fn errors_are_as_recorded() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql-tests/errors");
+    let bless = std::env::var_os("MILLSTREAM_BLESS").is_some();
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        let recorded = std::fs::read_to_string(&path).unwrap();
+        let mut found = String::new();
+        for entry in recorded.split("\n\n").filter(|entry| !entry.trim().is_empty()) {
+            let sql = entry.split("\n----").next().unwrap().trim();
+            found.push_str(&format!("{sql}\n----\n{}\n\n", outcome(sql.trim_end_matches(';'))));
+        }
+        if bless {
+            std::fs::write(&path, found).unwrap();
+        } else {
+            assert_eq!(found.trim(), recorded.trim(), "{}", path.display());
+        }
+    }
 }

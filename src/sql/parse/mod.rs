@@ -14,6 +14,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use self::cursor::Cursor;
 pub(super) use self::cursor::fold;
+pub(super) use self::session::boolean;
 use super::dialect::MillstreamDialect;
 use super::statement::{Explain, ParsedStatement, Statement};
 use crate::base::{Error, Result, sqlstate};
