@@ -7,6 +7,7 @@ mod deal;
 mod graph;
 mod input;
 mod metrics;
+pub mod sink;
 pub mod source;
 mod worker;
 

@@ -7,7 +7,15 @@
 #![deny(clippy::indexing_slicing)]
 
 mod batch;
+mod csv;
+mod encode;
+mod infer;
 mod ndjson;
+mod parquet;
+
+pub use encode::Encoded;
+pub use infer::infer_schema;
+pub use parquet::{ParquetBatch, ParquetRows};
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,7 +23,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::types::Schema;
 
 /// What the numbers of a timestamp column count.
@@ -41,12 +49,33 @@ pub struct NdjsonOptions {
     pub timestamp_unit: TimestampUnit,
 }
 
+/// How CSV is read and written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CsvOptions {
+    /// Whether the first line of every file names the columns, which are then found by name. Default true.
+    pub header: bool,
+    /// The byte between fields. Default a comma.
+    pub delimiter: u8,
+    /// What NULL is written as; an empty field is NULL too. Default empty.
+    pub null: String,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        CsvOptions { header: true, delimiter: b',', null: String::new() }
+    }
+}
+
 /// An encoding of rows. (Envelopes come with upserting connectors.)
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// JSON objects, one a line.
     Ndjson(NdjsonOptions),
+    /// Separated fields.
+    Csv(CsvOptions),
+    /// Apache Parquet: whole files, read by [`ParquetRows`].
+    Parquet,
 }
 
 /// What a decoder is made for.
@@ -106,9 +135,10 @@ impl Format {
     pub fn decoder(&self, settings: &DecodeSettings, header: Option<&[u8]>) -> Result<Box<dyn Decoder>> {
         match self {
             Format::Ndjson(options) => {
-                debug_assert!(header.is_none());
-                Ok(Box::new(ndjson::NdjsonDecoder::new(options.clone(), settings.clone())?))
+                Ok(Box::new(ndjson::NdjsonDecoder::new(options.clone(), settings.clone())?) as Box<dyn Decoder>)
             }
+            Format::Csv(options) => Ok(Box::new(csv::CsvDecoder::new(options.clone(), settings.clone(), header)?)),
+            Format::Parquet => Err(Error::internal("Parquet is not decoded from blocks")),
         }
     }
 
@@ -116,13 +146,19 @@ impl Format {
     pub fn last_end(&self) -> Option<LastEnd> {
         match self {
             Format::Ndjson(_) => Some(Arc::new(|bytes| memchr::memrchr(b'\n', bytes).map(|end| end + 1))),
+            Format::Csv(options) => {
+                let delimiter = options.delimiter;
+                Some(Arc::new(move |bytes| csv::last_end(bytes, delimiter)))
+            }
+            Format::Parquet => None,
         }
     }
 
     /// Whether the first line of every file names the columns.
     pub fn has_header(&self) -> bool {
         match self {
-            Format::Ndjson(_) => false,
+            Format::Ndjson(_) | Format::Parquet => false,
+            Format::Csv(options) => options.header,
         }
     }
 
@@ -130,6 +166,8 @@ impl Format {
     pub fn records(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         match self {
             Format::Ndjson(_) => batch::lines(bytes),
+            Format::Csv(options) => csv::records(bytes, options.delimiter),
+            Format::Parquet => Vec::new(),
         }
     }
 }

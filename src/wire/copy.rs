@@ -20,17 +20,12 @@ impl CopyLines {
         CopyLines { format, value: BytesMut::new() }
     }
 
-    /// The message of the first line, if the format asks for one.
+    /// The first line, if the format asks for one: the columns' names.
     pub fn header(&mut self, schema: &Schema, out: &mut BytesMut) {
-        if self.format.header {
-            let start = begin(out);
-            self.header_line(schema, out);
-            end(out, start);
+        if !self.format.header {
+            return;
         }
-    }
-
-    /// Appends the columns' names as a line without its end.
-    pub fn header_line(&mut self, schema: &Schema, out: &mut BytesMut) {
+        let start = begin(out);
         for (index, column) in schema.columns.iter().enumerate() {
             if index > 0 {
                 out.put_u8(self.format.delimiter);
@@ -39,6 +34,7 @@ impl CopyLines {
             self.value.put_slice(column.name.as_bytes());
             self.put_value(out);
         }
+        end(out, start);
     }
 
     /// Appends `value`, escaped or quoted.
@@ -86,9 +82,9 @@ impl CopyLines {
     }
 }
 
-impl CopyLines {
-    /// Appends the line of `row` without its end.
-    pub fn line(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
+impl RowWriter for CopyLines {
+    fn write(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
+        let start = begin(out);
         for (index, column) in columns.iter().enumerate() {
             if index > 0 {
                 out.put_u8(self.format.delimiter);
@@ -101,13 +97,6 @@ impl CopyLines {
             column.write_text(row, &mut self.value);
             self.put_value(out);
         }
-    }
-}
-
-impl RowWriter for CopyLines {
-    fn write(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
-        let start = begin(out);
-        self.line(columns, row, out);
         end(out, start);
     }
 }

@@ -26,5 +26,4 @@ mod tests;
 pub mod text;
 
 pub use column::Column;
-pub use copy::CopyLines;
 pub use server::Server;

@@ -8,6 +8,7 @@
 mod position;
 mod reader;
 mod sequence;
+mod sink;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub use position::FilePosition;
 use reader::FileReader;
 use sequence::Sequence;
+pub use sink::{FileSink, Roll};
 
 use super::{Framing, Promises, Source, SplitReader};
 use crate::base::{Error, Result, sqlstate};

@@ -117,15 +117,23 @@ impl LoneReader {
                 .with_detail(format!("It stands at {reached}.")));
         }
         let level = self.at.iter().enumerate().all(|(index, at)| hub.position(index) == Some(&at.position));
-        if level {
-            if subscriber.inlet.has_room() {
-                return Ok(self.join(&mut hub));
-            }
-            host.nap(&mut hub, FULL_NAP);
+        let has_room = subscriber.inlet.has_room();
+        if level && has_room {
+            return Ok(self.join(&mut hub));
         }
-        if self.short && !self.pausing {
+        if self.pausing && !has_room {
+            // The shared reader must not hold still for a job that takes nothing.
+            self.pausing = false;
+            hub.pauses -= 1;
+            host.changed.notify_all();
+        } else if self.short && !self.pausing && has_room {
             self.pausing = true;
             hub.pauses += 1;
+        }
+        if level {
+            // Cuts may be made during the nap, so all is decided anew after it.
+            host.nap(&mut hub, FULL_NAP);
+            return Ok(Next::Read { to: Vec::new(), epoch: hub.open, cut: None });
         }
         let to = (0..self.at.len()).map(|index| hub.position(index).cloned()).collect();
         Ok(Next::Read { to, epoch: hub.open, cut: None })

@@ -11,8 +11,8 @@ use super::pool::{Ticket, submit};
 use super::rows::{Ready, Stretch, full_schema};
 use super::spec::{SourceSpec, SplitPoint};
 use crate::base::{Error, Result};
-use crate::connectors::{Block, Framing, Piece, SplitReader};
-use crate::formats::Decoder;
+use crate::connectors::{Block, FilePiece, Framing, Piece, Place, SplitReader};
+use crate::formats::{BadRecord, Decoded, Decoder, ParquetRows};
 use crate::types::{Position, SplitId};
 
 /// What a reading comes to next.
@@ -44,11 +44,26 @@ pub(super) struct Reading {
     decoders: Arc<Decoders>,
     plan: Arc<Plan>,
     until: Option<Position>,
-    ahead: VecDeque<(usize, Ticket<Vec<Stretch>>)>,
+    ahead: VecDeque<(usize, Ahead)>,
     ahead_bytes: usize,
     ready: VecDeque<Stretch>,
+    file: Option<OpenFile>,
     rest: Option<Rest>,
     watermark: i64,
+}
+
+/// What was read and is not decoded yet, or is being decoded.
+enum Ahead {
+    Block(Ticket<Vec<Stretch>>),
+    File(FilePiece),
+}
+
+/// A file that frames itself, being decoded on the reader's thread.
+struct OpenFile {
+    rows: ParquetRows,
+    place: Place,
+    from_row: u64,
+    at_row: u64,
 }
 
 /// Decoders that are not at work.
@@ -73,6 +88,7 @@ impl Reading {
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             ready: VecDeque::new(),
+            file: None,
             rest: None,
             watermark: point.watermark.0,
         })
@@ -91,10 +107,17 @@ impl Reading {
                 self.watermark = ready.watermark;
                 return Ok(Step::Ready(ready));
             }
+            if let Some(stretch) = self.next_of_file()? {
+                self.ready.push_back(stretch);
+                continue;
+            }
             self.read_ahead();
-            if let Some((bytes, ticket)) = self.ahead.pop_front() {
+            if let Some((bytes, ahead)) = self.ahead.pop_front() {
                 self.ahead_bytes -= bytes;
-                self.ready.extend(ticket.wait()?);
+                match ahead {
+                    Ahead::Block(ticket) => self.ready.extend(ticket.wait()?),
+                    Ahead::File(piece) => self.file = Some(self.open_file(piece)?),
+                }
                 continue;
             }
             match self.rest.take() {
@@ -107,6 +130,29 @@ impl Reading {
         }
     }
 
+    fn open_file(&self, piece: FilePiece) -> Result<OpenFile> {
+        let rows = ParquetRows::open(&piece.path, &self.plan.decode, piece.from_row, piece.until_row)?;
+        Ok(OpenFile { rows, place: piece.place, from_row: piece.from_row, at_row: piece.from_row })
+    }
+
+    /// The next rows of the file that is open; `None` when none is, or it has ended.
+    fn next_of_file(&mut self) -> Result<Option<Stretch>> {
+        let Some(file) = &mut self.file else { return Ok(None) };
+        let batch = match file.rows.next() {
+            Some(batch) => batch?,
+            None => {
+                self.file = None;
+                return Ok(None);
+            }
+        };
+        let relative = |row: u64| usize::try_from(row.saturating_sub(file.from_row)).unwrap_or(usize::MAX);
+        let bytes = relative(file.at_row)..relative(batch.end_row);
+        let bad = batch.bad.into_iter().map(|(row, reason)| BadRecord { at: relative(row)..relative(row) + 1, reason });
+        let decoded = Decoded { rows: batch.rows, bytes, bad: bad.collect() };
+        file.at_row = batch.end_row;
+        Stretch::new(&self.plan, &self.split, decoded, &[], &file.place).map(Some)
+    }
+
     fn read_ahead(&mut self) {
         while self.rest.is_none() && (self.ahead.is_empty() || self.ahead_bytes < self.spec.settings.ahead_bytes) {
             let rest = match self.reader.next(self.until.as_ref()) {
@@ -117,11 +163,17 @@ impl Reading {
                 Ok(Piece::Oversize(record)) => {
                     let (spec, split) = (Arc::clone(&self.spec), self.split.clone());
                     let ticket = submit(move || Ok(vec![Stretch::oversize(&spec, &split, &record)?]));
-                    self.ahead.push_back((record_bytes(1024), ticket));
+                    self.ahead.push_back((record_bytes(1024), Ahead::Block(ticket)));
                     self.ahead_bytes += record_bytes(1024);
                     continue;
                 }
-                Ok(Piece::File(_)) => Rest::Failed(Error::internal("a connector handed over a file unasked")),
+                Ok(Piece::File(piece)) => {
+                    // One at a time: opening the next one early would hold two.
+                    let bytes = self.spec.settings.ahead_bytes.max(1);
+                    self.ahead.push_back((bytes, Ahead::File(piece)));
+                    self.ahead_bytes += bytes;
+                    continue;
+                }
                 Ok(Piece::Wait) => Rest::Wait,
                 Ok(Piece::Bound) => Rest::Bound,
                 Ok(Piece::End) => Rest::End,
@@ -150,7 +202,7 @@ impl Reading {
             let stretch = |decoded| Stretch::new(&plan, &split, decoded, &block.bytes, &block.place);
             decoded.into_iter().map(stretch).collect()
         });
-        self.ahead.push_back((bytes, ticket));
+        self.ahead.push_back((bytes, Ahead::Block(ticket)));
         self.ahead_bytes += bytes;
     }
 }

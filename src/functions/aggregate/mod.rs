@@ -18,7 +18,6 @@ mod accumulators;
 mod call;
 mod extreme;
 mod float_sum;
-mod sums;
 mod varint;
 mod wide;
 
@@ -26,6 +25,3 @@ pub use accumulators::{Accumulators, Aggregates, Arguments, Keeping};
 pub use call::{AggregateCall, AggregateFunction};
 pub use float_sum::FloatSum;
 pub use wide::Wide;
-
-#[cfg(test)]
-mod tests;
