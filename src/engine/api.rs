@@ -18,6 +18,19 @@ use crate::types::{Schema, SqlType};
 pub trait SqlEngine: Send + Sync + 'static {
     /// A new session of `user`; an error refuses the connection.
     async fn open_session(&self, user: &str) -> Result<Box<dyn SqlSession>>;
+
+    /// Takes a last checkpoint and stops everything. Sessions that are still open get errors from then on.
+    async fn shutdown(&self) -> Result<()>;
+}
+
+/// Plans statements without running them: for `millstream check`. Opens no file, no data directory, no outside system.
+pub trait SqlChecker {
+    /// Splits `sql` as [`SqlSession::parse`] does.
+    fn parse(&mut self, sql: &str) -> Result<Vec<Statement>>;
+
+    /// What EXPLAIN would print for `statement`, given the statements checked before it; empty for those that have no
+    /// plan. What it creates is known to those that follow.
+    fn check(&mut self, statement: &Statement) -> Result<String>;
 }
 
 /// One client's conversation: statements run one after another.

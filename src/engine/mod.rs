@@ -3,7 +3,7 @@
 mod api;
 
 pub use api::{
-    CancelReason, CancelToken, CopyFormat, Notice, Outcome, Prepared, RowStream, Severity, SqlEngine, SqlSession,
+    CancelReason, CancelToken, CopyFormat, Notice, Outcome, Prepared, RowStream, Severity, SqlChecker, SqlEngine, SqlSession,
     Statement, Tag, TransactionState,
 };
 

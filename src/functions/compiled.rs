@@ -297,7 +297,7 @@ impl Node {
             }
             Node::Coalesce(args) => logic::coalesce(many(args)?, rows),
             Node::Extreme { args, greatest } => logic::extreme(many(args)?, *greatest, rows),
-            Node::Native { native, args } => native.evaluate(many(args)?, rows),
+            Node::Native { native, args } => native.evaluate(many(args)?),
             Node::Call { call, args } => call.evaluate(many(args)?, rows),
         }
     }

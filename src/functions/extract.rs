@@ -88,6 +88,12 @@ impl TimeField {
         }
     }
 
+    /// Whether date_trunc takes it.
+    pub fn truncates(self) -> bool {
+        use TimeField::*;
+        !matches!(self, DayOfWeek | IsoDayOfWeek | DayOfYear | Epoch | IsoYear)
+    }
+
     /// The type that EXTRACT gives for it.
     pub fn numeric_type(self) -> SqlType {
         SqlType::Decimal { precision: 20, scale: self.scale() }
@@ -195,15 +201,8 @@ pub(crate) fn double(column: Col, field: TimeField, from: &SqlType) -> Result<Co
 }
 
 /// date_trunc(field, x).
-pub(crate) fn truncate(column: Col, field: TimeField, ty: &SqlType, _rows: usize) -> Result<Col> {
+pub(crate) fn truncate(column: Col, field: TimeField, ty: &SqlType) -> Result<Col> {
     let arrow = ty.arrow();
-    let no_field = || Error::invalid(format!("unit not supported for date_trunc of {ty}"));
-    if matches!(
-        field,
-        TimeField::DayOfWeek | TimeField::IsoDayOfWeek | TimeField::DayOfYear | TimeField::Epoch | TimeField::IsoYear
-    ) {
-        return Err(no_field().with_code(sqlstate::FEATURE_NOT_SUPPORTED));
-    }
     if *ty == SqlType::Interval {
         return map::<IntervalMonthDayNanoType, IntervalMonthDayNanoType>(
             column,
@@ -215,7 +214,7 @@ pub(crate) fn truncate(column: Col, field: TimeField, ty: &SqlType, _rows: usize
     map::<TimestampMicrosecondType, TimestampMicrosecondType>(
         column,
         &arrow,
-        |us| (truncate_timestamp(us, field), true),
+        |us| truncate_timestamp(us, field).map_or((0, false), |us| (us, true)),
         |_| Reason::out_of_range(ty),
     )
 }
@@ -235,9 +234,9 @@ fn unit_us(field: TimeField) -> Option<i64> {
     }
 }
 
-fn truncate_timestamp(us: i64, field: TimeField) -> i64 {
+fn truncate_timestamp(us: i64, field: TimeField) -> Option<i64> {
     if let Some(unit) = unit_us(field) {
-        return us - us.rem_euclid(unit);
+        return us.checked_sub(us.rem_euclid(unit));
     }
     let days = us.div_euclid(DAY_US);
     let (year, month, _) = civil_from_days(days);
@@ -251,7 +250,7 @@ fn truncate_timestamp(us: i64, field: TimeField) -> i64 {
         TimeField::Week => days - (days + 3).rem_euclid(7),
         _ => first(year),
     };
-    days * DAY_US
+    days.checked_mul(DAY_US)
 }
 
 fn truncate_interval(span: IntervalMonthDayNano, field: TimeField) -> IntervalMonthDayNano {

@@ -163,10 +163,6 @@ impl Faults {
             (first, second) => first.or(second),
         }
     }
-
-    pub(crate) fn into_list(self) -> Vec<Fault> {
-        self.list
-    }
 }
 
 /// The faults of either list, both in row order; where both have one, the first's.

@@ -33,3 +33,6 @@ pub use text::{
     write_bytea, write_date, write_decimal, write_double, write_interval, write_real, write_time, write_timestamp,
     write_value,
 };
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,11 @@ impl Native {
                     _ => return Err(missing(name, types)),
                 };
                 let field = constant_field(constants.first(), &ty)?;
+                if !field.truncates() {
+                    return Err(Error::unsupported(format!("unit not supported for date_trunc of {ty}")).with_hint(
+                        "Use millennium, century, decade, year, quarter, month, week, day, hour, minute or second.",
+                    ));
+                }
                 Native { args: vec![SqlType::Varchar, ty.clone()], ty, kernel: Kernel::DateTrunc(field) }
             }
             (name, types) if NAMES.contains(&name) => return Err(missing(name, types)),
@@ -89,7 +94,7 @@ impl Native {
     }
 
     /// Evaluates it over arguments of `self.args`.
-    pub fn evaluate(&self, args: Vec<Col>, rows: usize) -> Result<Col> {
+    pub fn evaluate(&self, args: Vec<Col>) -> Result<Col> {
         let arity = Error::internal("native function was given another number of arguments");
         let mut args = args.into_iter();
         match self.kernel {
@@ -105,7 +110,7 @@ impl Native {
             }
             Kernel::Extract(field) => extract::numeric(args.nth(1).ok_or(arity)?, field, &self.args[1], &self.ty),
             Kernel::DatePart(field) => extract::double(args.nth(1).ok_or(arity)?, field, &self.args[1]),
-            Kernel::DateTrunc(field) => extract::truncate(args.nth(1).ok_or(arity)?, field, &self.ty, rows),
+            Kernel::DateTrunc(field) => extract::truncate(args.nth(1).ok_or(arity)?, field, &self.ty),
         }
     }
 }

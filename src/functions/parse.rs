@@ -295,36 +295,38 @@ fn read_zone(reader: &mut Reader<'_>, text: &str, ty: &SqlType) -> Parsed<Option
 
 /// Days since 1970 of a date; a time behind it is read and left out.
 pub(crate) fn date(text: &str) -> Parsed<i32> {
-    let us = date_and_time(text, &SqlType::Date)?.0;
-    i32::try_from(us.div_euclid(DAY_US)).map_err(|_| field_overflow(text))
+    let (days, ..) = date_and_time(text, &SqlType::Date)?;
+    i32::try_from(days).map_err(|_| field_overflow(text))
 }
 
 /// Microseconds since 1970 of a timestamp; a zone behind it is read and left out, as in PostgreSQL.
 pub(crate) fn timestamp(text: &str) -> Parsed<i64> {
-    Ok(date_and_time(text, &SqlType::Timestamp)?.0)
+    let (days, clock, _) = date_and_time(text, &SqlType::Timestamp)?;
+    days.checked_mul(DAY_US).and_then(|us| us.checked_add(clock)).ok_or_else(|| field_overflow(text))
 }
 
 /// Microseconds since 1970 in UTC of a timestamp with zone; without one it is UTC.
 pub(crate) fn timestamp_tz(text: &str) -> Parsed<i64> {
-    let (us, zone) = date_and_time(text, &SqlType::TimestampTz)?;
-    Ok(us - zone.unwrap_or(0))
+    let (days, clock, zone) = date_and_time(text, &SqlType::TimestampTz)?;
+    let us = days.checked_mul(DAY_US).and_then(|us| us.checked_add(clock - zone.unwrap_or(0)));
+    us.ok_or_else(|| field_overflow(text))
 }
 
-fn date_and_time(text: &str, ty: &SqlType) -> Parsed<(i64, Option<i64>)> {
+/// Days since 1970, microseconds of the day, and the zone.
+fn date_and_time(text: &str, ty: &SqlType) -> Parsed<(i64, i64, Option<i64>)> {
     let mut reader = Reader { rest: trim(text) };
     let days = read_date(&mut reader, text, ty)?;
-    let day_us = days * DAY_US;
     if reader.rest.is_empty() {
-        return Ok((day_us, None));
+        return Ok((days, 0, None));
     }
     if !reader.eat('T') && !reader.eat('t') && !reader.rest.starts_with(' ') {
         return Err(invalid(ty, text));
     }
     reader.skip_spaces();
-    let clock =
-        if reader.rest.starts_with(|c: char| c.is_ascii_digit()) { read_clock(&mut reader, text, ty)? } else { 0 };
+    let timed = reader.rest.starts_with(|c: char| c.is_ascii_digit());
+    let clock = if timed { read_clock(&mut reader, text, ty)? } else { 0 };
     let zone = read_zone(&mut reader, text, ty)?;
-    Ok((day_us + clock, zone))
+    Ok((days, clock, zone))
 }
 
 /// Microseconds since midnight of a time of day.
@@ -409,7 +411,8 @@ impl Span {
             rest = tail.trim_start();
         }
         if ago.is_some() {
-            *self = Span { months: -self.months, days: -self.days, us: -self.us, exact_us: -self.exact_us };
+            *self =
+                Span { months: -self.months, days: -self.days, us: -self.us, exact_us: self.exact_us.saturating_neg() };
         }
         Ok(())
     }
@@ -429,7 +432,7 @@ impl Span {
             return Err(fault());
         }
         let total = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + us;
-        self.exact_us += if negative { -total } else { total };
+        self.exact_us = self.exact_us.saturating_add(if negative { -total } else { total });
         Ok(())
     }
 

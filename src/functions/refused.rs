@@ -3,7 +3,7 @@
 use crate::base::{Error, sqlstate};
 
 /// Functions whose patterns are chrono's, not PostgreSQL's: a wrong answer without a word.
-const OTHER_PATTERNS: &[&str] = &["to_char", "to_date", "to_time", "date_format"];
+pub(crate) const OTHER_PATTERNS: &[&str] = &["to_char", "to_date", "to_time", "date_format"];
 
 /// Functions of DataFusion that are meant for its own types and tests.
 const INTERNAL: &[&str] =

@@ -96,6 +96,10 @@ impl UdfCall {
         parts: &mut Vec<ArrayRef>,
         faults: &mut Vec<Fault>,
     ) -> Result<()> {
+        if rows == 0 {
+            parts.push(arrow::array::new_empty_array(&self.ty));
+            return Ok(());
+        }
         match self.invoke(args, from, rows) {
             Ok(values) => parts.push(values),
             Err(error) if rows <= 1 => {

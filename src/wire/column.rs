@@ -150,7 +150,9 @@ impl<'a> Column<'a> {
             Column::Date(array) => out.put_i32(array.value(row).saturating_sub(Y2000_DAYS)),
             Column::Time(array) => out.put_i64(array.value(row)),
             Column::Timestamp(array) | Column::TimestampTz(array) => {
-                out.put_i64(array.value(row).saturating_sub(Y2000_US));
+                let us = array.value(row);
+                let infinite = us == i64::MAX || us == i64::MIN;
+                out.put_i64(if infinite { us } else { us.saturating_sub(Y2000_US) });
             }
             Column::Interval(array) => {
                 let value = array.value(row);
@@ -201,7 +203,7 @@ fn binary_decimal(value: i128, scale: i8, out: &mut BytesMut) {
     let first = groups.iter().position(|&group| group != 0).unwrap_or(groups.len());
     let last = groups.iter().rposition(|&group| group != 0).map_or(first, |index| index + 1);
     let kept = groups.get(first..last).unwrap_or_default();
-    let groups_before = (before + 3) / 4;
+    let groups_before = before.div_ceil(4);
     let weight = if kept.is_empty() { 0 } else { groups_before as i16 - 1 - first as i16 };
     out.put_i16(kept.len() as i16);
     out.put_i16(weight);

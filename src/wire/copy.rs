@@ -20,12 +20,17 @@ impl CopyLines {
         CopyLines { format, value: BytesMut::new() }
     }
 
-    /// The first line, if the format asks for one: the columns' names.
+    /// The message of the first line, if the format asks for one.
     pub fn header(&mut self, schema: &Schema, out: &mut BytesMut) {
-        if !self.format.header {
-            return;
+        if self.format.header {
+            let start = begin(out);
+            self.header_line(schema, out);
+            end(out, start);
         }
-        let start = begin(out);
+    }
+
+    /// Appends the columns' names as a line without its end.
+    pub fn header_line(&mut self, schema: &Schema, out: &mut BytesMut) {
         for (index, column) in schema.columns.iter().enumerate() {
             if index > 0 {
                 out.put_u8(self.format.delimiter);
@@ -34,7 +39,6 @@ impl CopyLines {
             self.value.put_slice(column.name.as_bytes());
             self.put_value(out);
         }
-        end(out, start);
     }
 
     /// Appends `value`, escaped or quoted.
@@ -82,9 +86,9 @@ impl CopyLines {
     }
 }
 
-impl RowWriter for CopyLines {
-    fn write(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
-        let start = begin(out);
+impl CopyLines {
+    /// Appends the line of `row` without its end.
+    pub fn line(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
         for (index, column) in columns.iter().enumerate() {
             if index > 0 {
                 out.put_u8(self.format.delimiter);
@@ -97,6 +101,13 @@ impl RowWriter for CopyLines {
             column.write_text(row, &mut self.value);
             self.put_value(out);
         }
+    }
+}
+
+impl RowWriter for CopyLines {
+    fn write(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
+        let start = begin(out);
+        self.line(columns, row, out);
         end(out, start);
     }
 }

@@ -26,4 +26,5 @@ mod tests;
 pub mod text;
 
 pub use column::Column;
+pub use copy::CopyLines;
 pub use server::Server;

@@ -64,7 +64,10 @@ fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
 }
 
 fn point(bytes: &mut Bytes) -> Option<i64> {
-    bytes.try_get_i64().ok()?.checked_add(Y2000_US)
+    match bytes.try_get_i64().ok()? {
+        infinite @ (i64::MAX | i64::MIN) => Some(infinite),
+        us => us.checked_add(Y2000_US),
+    }
 }
 
 fn time_of_day(us: i64) -> Option<i64> {

@@ -297,14 +297,22 @@ async fn a_bug_costs_one_client() {
 struct Raw {
     stream: TcpStream,
     input: BytesMut,
+    /// BackendKeyData: what a cancel request repeats.
+    key: Vec<u8>,
 }
 
 impl Raw {
     async fn connect(server: &Running) -> Raw {
-        let mut raw = Raw { stream: TcpStream::connect(server.address).await.unwrap(), input: BytesMut::new() };
+        let mut raw =
+            Raw { stream: TcpStream::connect(server.address).await.unwrap(), input: BytesMut::new(), key: Vec::new() };
         raw.send(b"\0\0\0\x13\0\x03\0\0user\0raw\0\0\0").await;
-        while raw.next().await != (b'Z', b"I".to_vec()) {}
-        raw
+        loop {
+            match raw.next().await {
+                (b'K', key) => raw.key = key,
+                (b'Z', _) => return raw,
+                (kind, _) => assert_ne!(kind, 0, "closed at the start"),
+            }
+        }
     }
 
     async fn send(&mut self, bytes: &[u8]) {
@@ -382,6 +390,27 @@ async fn messages_out_of_order_are_answered() {
     assert_eq!(raw.read_kinds(2).await, "EZ");
     raw.query(&"x".repeat(3000)).await;
     assert_eq!(raw.read_kinds(2).await, "E\0");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_can_cancel() {
+    let server = serve(|_| ()).await;
+    let mut raw = Raw::connect(&server).await;
+    raw.query("FLOOD").await;
+    server.busy().await;
+    let mut cancel = TcpStream::connect(server.address).await.unwrap();
+    let wrong = [&b"\0\0\0\x10\x04\xd2\x16\x2e"[..], &raw.key[..4], b"nope"].concat();
+    cancel.write_all(&wrong).await.unwrap();
+    assert_eq!(cancel.read(&mut [0]).await.unwrap_or(0), 0);
+    assert!(server.alive.load(Ordering::SeqCst) > 0, "cancelled by someone who does not know the secret");
+    let mut cancel = TcpStream::connect(server.address).await.unwrap();
+    cancel.write_all(&[&b"\0\0\0\x10\x04\xd2\x16\x2e"[..], &raw.key].concat()).await.unwrap();
+    server.idle().await;
+    let mut kinds = std::collections::BTreeSet::new();
+    while !kinds.contains(&b'Z') {
+        kinds.insert(raw.next().await.0);
+    }
+    assert_eq!(kinds.into_iter().map(char::from).collect::<String>(), "DETZ");
 }
 
 #[tokio::test]

@@ -55,7 +55,13 @@ fn fraction(millionths: i64, out: &mut impl Write) -> fmt::Result {
 }
 
 /// TIMESTAMP, or TIMESTAMPTZ in UTC when `with_zone`, in microseconds since 1970.
+/// The ends of the range stand for the infinities, as in PostgreSQL.
 pub fn timestamp(us: i64, with_zone: bool, out: &mut impl Write) -> fmt::Result {
+    match us {
+        i64::MAX => return out.write_str("infinity"),
+        i64::MIN => return out.write_str("-infinity"),
+        _ => {}
+    }
     date_then(us.div_euclid(DAY_US), out, |out| {
         out.write_char(' ')?;
         time(us.rem_euclid(DAY_US), out)?;
@@ -221,8 +227,10 @@ mod tests {
         check(1_709_164_800_000_000, "2024-02-29 00:00:00");
         check(-62_135_596_800_000_000, "0001-01-01 00:00:00");
         check(-62_135_596_800_000_001, "0001-12-31 23:59:59.999999 BC");
-        check(i64::MAX, "294247-01-10 04:00:54.775807");
-        check(i64::MIN, "290309-12-21 19:59:05.224192 BC");
+        check(i64::MAX, "infinity");
+        check(i64::MAX - 1, "294247-01-10 04:00:54.775806");
+        check(i64::MIN, "-infinity");
+        check(i64::MIN + 1, "290309-12-21 19:59:05.224193 BC");
         assert_eq!(shown(|out| timestamp(1, true, out)), "1970-01-01 00:00:00.000001+00");
         assert_eq!(shown(|out| date(i32::MIN, out)).len(), "5877642-06-23 BC".len());
         assert_eq!(shown(|out| date(11_016, out)), "2000-02-29");

@@ -16,18 +16,17 @@
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::*;
+use arrow::buffer::BooleanBuffer;
 
 use super::call::{AggregateCall, AggregateFunction};
 use super::extreme::Extremes;
 use super::float_sum::FloatSum;
+use super::sums::{Rows, add_floats, add_whole, finish_floats, finish_whole, merge_counts};
 use super::varint::{Bytes, put_i64, take, take_i64, torn};
 use super::wide::Wide;
 use crate::base::{Error, Result};
 use crate::functions::compiled::Compiled;
-use crate::functions::fault::{Evaluated, Fault, Faults, Reason};
-use crate::functions::kernels::decimal::{bound, divide_wide, power_of_ten};
+use crate::functions::fault::{Evaluated, Faults};
 use crate::types::{Schema, SqlType, Weights};
 
 const VERSION: u8 = 1;
@@ -450,150 +449,4 @@ impl Accumulators {
         });
         slots + states.sum::<usize>()
     }
-}
-
-fn merge_counts(mine: &mut [i64], theirs: &[i64], map: &[u32]) {
-    map.iter().zip(theirs).for_each(|(&slot, count)| mine[slot as usize] += count);
-}
-
-/// The rows of a batch that count for a call.
-struct Rows<'a> {
-    nulls: Option<&'a NullBuffer>,
-    keep: Option<&'a BooleanBuffer>,
-    groups: &'a [u32],
-    weights: &'a Weights,
-}
-
-impl<'a> Rows<'a> {
-    fn new(
-        values: Option<&'a ArrayRef>,
-        keep: Option<&'a BooleanBuffer>,
-        groups: &'a [u32],
-        weights: &'a Weights,
-    ) -> Self {
-        let nulls = values.and_then(|values| values.nulls()).filter(|nulls| nulls.null_count() > 0);
-        Rows { nulls, keep, groups, weights }
-    }
-
-    /// Calls `each` with row, slot and weight.
-    #[inline]
-    fn each(&self, mut each: impl FnMut(usize, usize, i64)) {
-        if let (None, None, Weights::Ones) = (self.nulls, self.keep, self.weights) {
-            self.groups.iter().enumerate().for_each(|(row, &slot)| each(row, slot as usize, 1));
-            return;
-        }
-        for (row, &slot) in self.groups.iter().enumerate() {
-            let counts =
-                self.nulls.is_none_or(|nulls| nulls.is_valid(row)) && self.keep.is_none_or(|keep| keep.value(row));
-            if counts {
-                each(row, slot as usize, self.weights.get(row));
-            }
-        }
-    }
-}
-
-fn add_whole(sums: &mut [Wide], counts: &mut [i64], values: &ArrayRef, rows: &Rows<'_>) -> Result<()> {
-    match values.data_type() {
-        DataType::Int16 => add_whole_of::<Int16Type>(sums, counts, values, rows),
-        DataType::Int32 => add_whole_of::<Int32Type>(sums, counts, values, rows),
-        DataType::Int64 => add_whole_of::<Int64Type>(sums, counts, values, rows),
-        DataType::Decimal128(..) => add_whole_of::<Decimal128Type>(sums, counts, values, rows),
-        other => return Err(Error::internal(format!("sum was given values of {other}"))),
-    }
-    Ok(())
-}
-
-fn add_whole_of<T: ArrowPrimitiveType>(sums: &mut [Wide], counts: &mut [i64], values: &ArrayRef, rows: &Rows<'_>)
-where
-    T::Native: Into<i128>,
-{
-    let values = values.as_primitive::<T>().values();
-    if *rows.weights == Weights::Ones {
-        rows.each(|row, slot, _| {
-            sums[slot].add(values[row].into());
-            counts[slot] += 1;
-        });
-        return;
-    }
-    rows.each(|row, slot, weight| {
-        sums[slot].add_weighted(values[row].into(), weight);
-        counts[slot] += weight;
-    });
-}
-
-fn add_floats(sums: &mut [FloatSum], counts: &mut [i64], values: &ArrayRef, rows: &Rows<'_>) {
-    if let Some(reals) = values.as_primitive_opt::<Float32Type>() {
-        rows.each(|row, slot, weight| {
-            sums[slot].add(reals.value(row).into(), weight);
-            counts[slot] += weight;
-        });
-    } else if let Some(doubles) = values.as_primitive_opt::<Float64Type>() {
-        rows.each(|row, slot, weight| {
-            sums[slot].add(doubles.value(row), weight);
-            counts[slot] += weight;
-        });
-    }
-}
-
-/// Sums, or averages with `average` more digits behind the point.
-fn finish_whole(sums: &[Wide], counts: &[i64], average: Option<i8>, ty: &SqlType) -> Evaluated {
-    let limit = match ty {
-        SqlType::Decimal { precision, .. } => bound(*precision) - 1,
-        _ => i64::MAX.into(),
-    };
-    let lowest = if *ty == SqlType::BigInt { i128::from(i64::MIN) } else { -limit };
-    let mut faults = Vec::new();
-    let values: Vec<i128> = sums
-        .iter()
-        .zip(counts)
-        .enumerate()
-        .map(|(row, (sum, &count))| {
-            let value = match average {
-                _ if count == 0 => Some(0),
-                None => sum.get(),
-                Some(shift) => sum
-                    .wide()
-                    .checked_mul(i256::from_i128(power_of_ten(shift.max(0) as u32)))
-                    .and_then(|sum| divide_wide(sum, i256::from_i128(count.into()))),
-            };
-            value.filter(|value| *value >= lowest && *value <= limit).unwrap_or_else(|| {
-                faults.push(Fault { row: row as u32, reason: Reason::out_of_range(ty) });
-                0
-            })
-        })
-        .collect();
-    let nulls = present(counts);
-    let array: ArrayRef = match ty {
-        SqlType::Decimal { .. } => Arc::new(Decimal128Array::new(values.into(), nulls).with_data_type(ty.arrow())),
-        _ => Arc::new(Int64Array::new(values.into_iter().map(|value| value as i64).collect(), nulls)),
-    };
-    Evaluated { values: array, faults: Faults::new(counts.len(), faults) }
-}
-
-fn finish_floats(sums: &[FloatSum], counts: &[i64], average: bool, ty: &SqlType) -> Evaluated {
-    let mut faults = Vec::new();
-    let values: Vec<f64> = sums
-        .iter()
-        .zip(counts)
-        .enumerate()
-        .map(|(row, (sum, &count))| {
-            let value = if *ty == SqlType::Real { sum.to_f32().into() } else { sum.to_f64() };
-            if count != 0 && value.is_infinite() && !sum.has_special() {
-                faults.push(Fault { row: row as u32, reason: Reason::out_of_range(ty) });
-            }
-            if average { value / count as f64 } else { value }
-        })
-        .collect();
-    let nulls = present(counts);
-    let array: ArrayRef = match ty {
-        SqlType::Real => Arc::new(Float32Array::new(values.into_iter().map(|value| value as f32).collect(), nulls)),
-        _ => Arc::new(Float64Array::new(values.into(), nulls)),
-    };
-    Evaluated { values: array, faults: Faults::new(counts.len(), faults) }
-}
-
-/// A sum over no value is NULL.
-fn present(counts: &[i64]) -> Option<NullBuffer> {
-    let nulls = counts.contains(&0);
-    nulls.then(|| NullBuffer::new(BooleanBuffer::collect_bool(counts.len(), |row| counts[row] != 0)))
 }

@@ -41,10 +41,10 @@ impl AggregateFunction {
 
     /// The type of the result over values of `argument` (none for `count(*)`):
     ///
-    /// | | smallint, integer | bigint | numeric(p,s) | real | double | interval |
-    /// |---|---|---|---|---|---|---|
-    /// | sum | bigint | numeric(38,0) | numeric(38,s) | real | double | interval |
-    /// | avg | numeric(38,16) | numeric(38,16) | numeric(38,max(s,16)) | double | double | - |
+    /// | | smallint, integer | bigint | numeric(p,s) | real | double |
+    /// |---|---|---|---|---|---|
+    /// | sum | bigint | numeric(38,0) | numeric(38,s) | real | double |
+    /// | avg | numeric(38,16) | numeric(38,16) | numeric(38,max(s,16)) | double | double |
     pub fn result_type(self, argument: Option<&SqlType>) -> Result<SqlType> {
         let missing = |ty: &SqlType| {
             Error::invalid(format!("function {}({ty}) does not exist", self.name()))

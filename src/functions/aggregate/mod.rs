@@ -18,6 +18,7 @@ mod accumulators;
 mod call;
 mod extreme;
 mod float_sum;
+mod sums;
 mod varint;
 mod wide;
 
@@ -25,3 +26,6 @@ pub use accumulators::{Accumulators, Aggregates, Arguments, Keeping};
 pub use call::{AggregateCall, AggregateFunction};
 pub use float_sum::FloatSum;
 pub use wide::Wide;
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,10 @@ impl Lowering<'_> {
             Operator::IsDistinctFrom => BinaryOp::Distinct,
             Operator::IsNotDistinctFrom => BinaryOp::NotDistinct,
             Operator::StringConcat => BinaryOp::Concat,
+            Operator::RegexMatch => return self.regex(binary, false, false),
+            Operator::RegexIMatch => return self.regex(binary, false, true),
+            Operator::RegexNotMatch => return self.regex(binary, true, false),
+            Operator::RegexNotIMatch => return self.regex(binary, true, true),
             Operator::LikeMatch => return self.like_operator(binary, false, false),
             Operator::ILikeMatch => return self.like_operator(binary, false, true),
             Operator::NotLikeMatch => return self.like_operator(binary, true, false),
@@ -127,6 +131,15 @@ impl Lowering<'_> {
     fn like_operator(&self, binary: &BinaryExpr, negated: bool, insensitive: bool) -> Result<Expr> {
         let (expr, pattern) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
         Ok(Expr::Like { expr, pattern, escape: None, negated, insensitive })
+    }
+
+    fn regex(&self, binary: &BinaryExpr, negated: bool, insensitive: bool) -> Result<Expr> {
+        let mut args = vec![self.lower(&binary.left)?, self.lower(&binary.right)?];
+        if insensitive {
+            args.push(Expr::Literal(Literal::text("i")));
+        }
+        let held = self.by_name("regexp_like", args)?;
+        Ok(if negated { Expr::Not(Box::new(held)) } else { held })
     }
 
     /// AND and OR, chains flattened.
@@ -239,16 +252,26 @@ fn refusal(expr: &Logical) -> Error {
     }
 }
 
+/// Whether values are ordered in another way by Arrow (-0 below 0, intervals field by field).
+fn has_own_order(expr: &Logical, input: &DFSchema) -> bool {
+    use arrow::datatypes::DataType;
+    matches!(expr.get_type(input), Ok(DataType::Float32 | DataType::Float64 | DataType::Interval(_)))
+}
+
 /// Whether an expression holds something of which DataFusion's own evaluation would differ from ours.
 pub(crate) fn is_checked(expr: &Logical, input: &DFSchema) -> bool {
     let mut found = false;
     let walked = expr.apply(|expr| {
         found |= match expr {
             Logical::Negative(_) => true,
-            Logical::BinaryExpr(binary) => matches!(
-                binary.op,
-                Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
-            ),
+            Logical::Like(like) => like.escape_char.is_some_and(|escape| escape != '\\'),
+            Logical::BinaryExpr(binary) => match binary.op {
+                Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => true,
+                Operator::And | Operator::Or => false,
+                _ => has_own_order(&binary.left, input),
+            },
+            Logical::Between(between) => has_own_order(&between.expr, input),
+            Logical::InList(list) => has_own_order(&list.expr, input),
             Logical::Cast(cast) => match cast.expr.get_type(input) {
                 Ok(from) if from == *cast.field.data_type() || from.is_null() => false,
                 Ok(from) => match (SqlType::from_arrow(&from), SqlType::from_arrow(cast.field.data_type())) {

@@ -21,3 +21,6 @@ mod udf;
 pub use aggregate::aggregate_from_datafusion;
 pub use lower::from_datafusion;
 pub use session::{error_from_datafusion, register_all, register_clock, session_config, session_state_builder};
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! `now()` and its kin: the clock of the statement, in microseconds.
+//! Functions that stand in for DataFusion's: `now()` and its kin, which read the clock of the statement in
+//! microseconds, and those that only say why they are refused.
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -6,7 +7,10 @@ use datafusion::error::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::udf::external;
+use crate::base::Error;
 use crate::functions::calendar::DAY_US;
+use crate::functions::refused;
 use crate::types::SqlType;
 
 /// Names that read the clock.
@@ -52,6 +56,43 @@ impl Clock {
             SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(us), None),
             _ => ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())),
         }
+    }
+}
+
+/// A function that says why it is refused.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Refused {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl Refused {
+    /// The function `name`, refused.
+    pub fn new(name: &'static str) -> Refused {
+        Refused { name, signature: Signature::variadic_any(Volatility::Immutable) }
+    }
+
+    fn why<T>(&self) -> Result<T> {
+        let missing = || Error::internal(format!("function {} is not refused", self.name));
+        Err(external(refused::why(self.name).unwrap_or_else(missing)))
+    }
+}
+
+impl ScalarUDFImpl for Refused {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        self.why()
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.why()
     }
 }
 

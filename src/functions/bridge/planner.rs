@@ -82,7 +82,12 @@ impl ExprPlanner for PostgresOperators {
         if let Some(op) = comparison(&raw.op) {
             let is_text = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
             if is_text(&raw.left) == is_text(&raw.right) {
-                return Ok(PlannerResult::Original(raw));
+                let whole = |ty: &DataType| matches!(ty, DataType::Int16 | DataType::Int32);
+                if whole(&left) == whole(&right) {
+                    return Ok(PlannerResult::Original(raw));
+                }
+                let binary = BinaryExpr::new(Box::new(narrow(raw.left)), op, Box::new(narrow(raw.right)));
+                return Ok(PlannerResult::Planned(Expr::BinaryExpr(binary)));
             }
             let (left, right) = (adopt(raw.left, &right)?, adopt(raw.right, &left)?);
             let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));

@@ -10,7 +10,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 
 use super::aggregate::Exact;
-use super::now::{Clock, is_clock};
+use super::now::{Clock, Refused, is_clock};
 use super::planner::PostgresOperators;
 use super::rule::Checked;
 use super::types::PostgresTypes;
@@ -49,7 +49,8 @@ pub fn session_state_builder() -> SessionStateBuilder {
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let native = native::NAMES.iter().map(|&name| IrUdf::new(name, Template::Native(name.to_owned())).into_udf());
     let modulo = IrUdf::new("mod", Template::Operator(BinaryOp::Modulo)).into_udf();
-    native.chain([modulo]).chain(clock(None)).collect()
+    let refused = refused::OTHER_PATTERNS.iter().map(|&name| Arc::new(ScalarUDF::new_from_impl(Refused::new(name))));
+    native.chain([modulo]).chain(clock(None)).chain(refused).collect()
 }
 
 fn clock(reading_us: Option<i64>) -> impl Iterator<Item = Arc<ScalarUDF>> {

@@ -13,17 +13,20 @@ type Stamp = TimestampMicrosecondType;
 type Clock = Time64MicrosecondType;
 type Span = IntervalMonthDayNanoType;
 
+/// The first microsecond of a day, where 64 bits hold it.
+fn midnight(days: i32) -> (i64, bool) {
+    let (us, over) = i64::from(days).overflowing_mul(DAY_US);
+    (us, !over)
+}
+
 /// Casts a column of date, time, timestamp(tz) or interval to another of these.
 pub(super) fn cast(column: Col, from: &SqlType, to: &SqlType) -> Result<Col> {
     use SqlType::*;
     let arrow = to.arrow();
     match (from, to) {
-        (Date, Timestamp | TimestampTz) => map::<Date32Type, Stamp>(
-            column,
-            &arrow,
-            |days| (i64::from(days) * DAY_US, true),
-            |_| Reason::out_of_range(to),
-        ),
+        (Date, Timestamp | TimestampTz) => {
+            map::<Date32Type, Stamp>(column, &arrow, midnight, |_| Reason::out_of_range(to))
+        }
         (Timestamp | TimestampTz, Timestamp | TimestampTz) => {
             map::<Stamp, Stamp>(column, &arrow, |us| (us, true), |_| Reason::out_of_range(to))
         }

@@ -62,7 +62,7 @@ pub(crate) fn binary(op: BinaryOp, left: Col, right: Col, types: [&SqlType; 3], 
             right,
             rows,
             &to,
-            |l, r| (Span::new(0, 0, (l - r) * 1000), true),
+            |l, r| (Span::new(0, 0, l.wrapping_sub(r).wrapping_mul(1000)), true),
             |_, _| Reason::out_of_range(result),
         ),
         (Interval, Interval) => zip::<SpanType, SpanType, SpanType>(
@@ -73,27 +73,23 @@ pub(crate) fn binary(op: BinaryOp, left: Col, right: Col, types: [&SqlType; 3], 
             |l, r| checked(if subtract { subtract_spans(l, r) } else { add_spans(l, r) }),
             |_, _| Reason::out_of_range(result),
         ),
-        (Interval, Double) if op == BinaryOp::Multiply => zip::<SpanType, Float64Type, SpanType>(
-            left,
-            right,
-            rows,
-            &to,
-            |l, r| checked(scale_span(l, |v| v * r)),
-            |_, _| Reason::out_of_range(result),
-        ),
-        (Interval, Double) => zip::<SpanType, Float64Type, SpanType>(
-            left,
-            right,
-            rows,
-            &to,
-            |l, r| checked(scale_span(l, |v| v / r)),
-            |_, r| {
-                if r == 0.0 { Reason::division_by_zero() } else { Reason::out_of_range(result) }
-            },
-        ),
+        (Interval, Double) => stretch(op, left, right, result, rows),
         (Double, Interval) => binary(op, right, left, [&Interval, &Double, result], rows),
         _ => Err(not_arithmetic(op)),
     }
+}
+
+/// An interval times or divided by a number.
+fn stretch(op: BinaryOp, span: Col, number: Col, ty: &SqlType, rows: usize) -> Result<Col> {
+    let to = ty.arrow();
+    if op == BinaryOp::Multiply {
+        let op = |l, r| checked(scale_span(l, |v| v * r));
+        return zip::<SpanType, Float64Type, SpanType>(span, number, rows, &to, op, |_, _| Reason::out_of_range(ty));
+    }
+    let op = |l, r| checked(scale_span(l, |v| v / r));
+    zip::<SpanType, Float64Type, SpanType>(span, number, rows, &to, op, |_, r| {
+        if r == 0.0 { Reason::division_by_zero() } else { Reason::out_of_range(ty) }
+    })
 }
 
 fn move_stamp(stamp: Col, span: Col, back: bool, ty: &SqlType, rows: usize) -> Result<Col> {
@@ -112,7 +108,7 @@ fn move_stamp(stamp: Col, span: Col, back: bool, ty: &SqlType, rows: usize) -> R
 fn move_clock(clock: Col, span: Col, back: bool, rows: usize) -> Result<Col> {
     let op = move |us: i64, span: Span| {
         let by = span.nanoseconds / 1000 % DAY_US;
-        ((us + if back { -by } else { by }).rem_euclid(DAY_US), true)
+        (us.wrapping_add(if back { -by } else { by }).rem_euclid(DAY_US), true)
     };
     zip::<Clock, SpanType, Clock>(clock, span, rows, &SqlType::Time.arrow(), op, |_, _| {
         Reason::out_of_range(&SqlType::Time)
