@@ -27,9 +27,7 @@ fn main() {
         run(&tumbling(Emit::WindowClose { key: 2 }), &[&windowed], few)
     });
     let many = Bids { auctions: 1_000_000, per_window: 1_000_000 }.batches(rows / 4);
-    report("aggregate the same, 1,000,000 groups an epoch", rows / 4, || {
-        run(&tumbling(Emit::Changes), &[&many], few)
-    });
+    report("aggregate the same, 1,000,000 groups an epoch", rows / 4, || run(&tumbling(Emit::Changes), &[&many], few));
     report("chain filter and project", rows, || run(&filter(), &[&windowed], few));
     report("chain tumble", rows, || run(&tumble(), &[&windowed], few));
     report("gate, nothing late", rows, || run(&gate(), &[&windowed], few));

@@ -122,6 +122,9 @@ pub struct Relation {
     /// WATERMARK FOR.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<RelationWatermark>,
+    /// Values of generated columns by their places, in the planner's own JSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generated: BTreeMap<usize, serde_json::Value>,
     /// Whether it never carries a negative weight.
     pub append_only: bool,
     /// The job that computes or holds it.
@@ -153,6 +156,7 @@ impl Relation {
             options: BTreeMap::new(),
             primary_key: Vec::new(),
             watermark: None,
+            generated: BTreeMap::new(),
             append_only: false,
             job: None,
             graph: None,

@@ -254,7 +254,8 @@ impl Graph {
     /// The schema of the rows on `edge`.
     pub fn edge_schema(&self, edge: &Edge) -> Result<Schema> {
         let from = self.node(edge.from)?;
-        let missing = || Error::internal(format!("node {} \"{}\" has no output port {}", from.id, from.name, edge.port));
+        let missing =
+            || Error::internal(format!("node {} \"{}\" has no output port {}", from.id, from.name, edge.port));
         match &from.kind {
             NodeKind::Operator(spec) => spec.outputs()?.into_iter().nth(edge.port).ok_or_else(missing),
             NodeKind::Source(_) | NodeKind::Relation(_) if edge.port == 0 => Ok(from.schema.clone()),

@@ -58,7 +58,9 @@ fn append_json(column: &ArrayRef, row: usize, text: &mut String) -> Result<()> {
         // Also infinities and NaN are words and want quotes; so does -0, which is 0.
         match value.as_str() {
             "-0" => text.push('0'),
-            number if column.data_type().is_numeric() && !number.ends_with(char::is_alphabetic) => text.push_str(number),
+            number if column.data_type().is_numeric() && !number.ends_with(char::is_alphabetic) => {
+                text.push_str(number)
+            }
             other => text.push_str(&serde_json::Value::from(other).to_string()),
         }
     }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
@@ -86,9 +86,8 @@ impl Gate {
             return None;
         }
         let known = |row: usize| ends.is_valid(row) && marks.is_valid(row);
-        let late = BooleanBuffer::collect_bool(rows.num_rows(), |row| {
-            ends.values()[row] <= marks.values()[row] && known(row)
-        });
+        let late =
+            BooleanBuffer::collect_bool(rows.num_rows(), |row| ends.values()[row] <= marks.values()[row] && known(row));
         (late.count_set_bits() > 0).then(|| BooleanArray::new(late, None))
     }
 

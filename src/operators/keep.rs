@@ -63,7 +63,8 @@ impl KeepSpec {
         let types = self.input.types();
         let newest = [vec![SqlType::BigInt], types.clone()].concat();
         let places = [types, vec![SqlType::BigInt]].concat();
-        let mut tables = vec![TableSpec::map("count", Vec::new(), Vec::new()), TableSpec::bag("newest", Vec::new(), newest)];
+        let mut tables =
+            vec![TableSpec::map("count", Vec::new(), Vec::new()), TableSpec::bag("newest", Vec::new(), newest)];
         if !self.append_only {
             tables.push(TableSpec::bag("places", Vec::new(), places));
         }
@@ -111,7 +112,8 @@ struct Count {
 
 impl Count {
     fn read(bytes: &[u8]) -> Result<Count> {
-        let field = |i: usize| bytes.get(i * 8..).and_then(|rest| rest.first_chunk::<8>()).map(|b| i64::from_be_bytes(*b));
+        let field =
+            |i: usize| bytes.get(i * 8..).and_then(|rest| rest.first_chunk::<8>()).map(|b| i64::from_be_bytes(*b));
         match (field(0), field(1), field(2)) {
             (Some(total), Some(rows), Some(bytes)) => Ok(Count { total, rows, bytes }),
             _ => Err(Error::corrupt("count of kept rows is not three integers")),

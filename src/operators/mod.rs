@@ -18,9 +18,9 @@ mod join;
 mod keep;
 mod output;
 mod spec;
-mod union;
 #[cfg(test)]
 mod tests;
+mod union;
 #[cfg(test)]
 mod workbench;
 
@@ -80,8 +80,13 @@ pub const SLICE_ROWS: usize = 8192;
 /// 5. State is cut only between `on_epoch_end` (done) and the next `on_delta`.
 pub trait Operator {
     /// Takes a batch of the open epoch on input `port`.
-    fn on_delta(&mut self, port: usize, batch: &DeltaBatch, state: &mut OperatorState, out: &mut Output)
-    -> Result<Flow>;
+    fn on_delta(
+        &mut self,
+        port: usize,
+        batch: &DeltaBatch,
+        state: &mut OperatorState,
+        out: &mut Output,
+    ) -> Result<Flow>;
 
     /// Ends the open epoch.
     fn on_epoch_end(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow>;

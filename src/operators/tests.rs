@@ -76,7 +76,8 @@ fn random_call(random: &mut Random, input: &Schema) -> AggregateCall {
 fn call_sql(call: &AggregateCall, input: &Schema) -> String {
     let arg = call.args.first().map_or("*".to_owned(), |expr| Named { expr, input }.to_string());
     let distinct = if call.distinct { "DISTINCT " } else { "" };
-    let filter = call.filter.as_ref().map_or_else(String::new, |expr| format!(" FILTER (WHERE {})", Named { expr, input }));
+    let filter =
+        call.filter.as_ref().map_or_else(String::new, |expr| format!(" FILTER (WHERE {})", Named { expr, input }));
     format!("{}({distinct}{arg}){filter}", call.function.name())
 }
 
@@ -93,8 +94,7 @@ fn aggregate_is_datafusions_group_by() {
         let group_by = if names.is_empty() { String::new() } else { format!(" GROUP BY {}", names.join(", ")) };
         let sql = format!("SELECT {} FROM l{group_by}", shown.join(", "));
         let append_only = random.one_in(3);
-        let spec =
-            AggregateSpec { input: input.clone(), keys, calls, append_only, emit: Emit::Changes, free_on: None };
+        let spec = AggregateSpec { input: input.clone(), keys, calls, append_only, emit: Emit::Changes, free_on: None };
         case(OperatorSpec::Aggregate(spec), vec![input], !append_only, sql)
     });
 }

@@ -104,15 +104,20 @@ impl Stream {
         let to = |column: usize| passes.iter().find(|(from, _)| *from == column).map(|(_, to)| *to);
         let all = |columns: &Vec<usize>| columns.iter().map(|&column| to(column)).collect::<Option<Vec<_>>>();
         self.event_time = self.event_time.and_then(to);
-        self.windows = self.windows.iter().flat_map(|(&from, &shift)| {
-            passes.iter().filter(move |(passed, _)| *passed == from).map(move |(_, to)| (*to, shift))
-        }).collect();
+        self.windows = self
+            .windows
+            .iter()
+            .flat_map(|(&from, &shift)| {
+                passes.iter().filter(move |(passed, _)| *passed == from).map(move |(_, to)| (*to, shift))
+            })
+            .collect();
         self.placed_by = self.placed_by.as_ref().and_then(all);
         self.unique = self.unique.as_ref().and_then(all);
         let identity = columns.len() == self.width()
-            && columns.iter().enumerate().all(|(i, (name, expr))| {
-                *expr == Expr::Column(i) && self.schema.columns[i].name == *name
-            });
+            && columns
+                .iter()
+                .enumerate()
+                .all(|(i, (name, expr))| *expr == Expr::Column(i) && self.schema.columns[i].name == *name);
         if identity {
             return Ok(());
         }
@@ -155,7 +160,14 @@ fn one_step(input: &Schema, step: Step) -> Result<Schema> {
 
 impl Builder {
     /// Adds a node.
-    pub fn add(&mut self, name: &str, kind: NodeKind, inputs: Vec<Edge>, schema: Schema, append_only: bool) -> Result<NodeId> {
+    pub fn add(
+        &mut self,
+        name: &str,
+        kind: NodeKind,
+        inputs: Vec<Edge>,
+        schema: Schema,
+        append_only: bool,
+    ) -> Result<NodeId> {
         let id = u32::try_from(self.nodes.len()).map_err(|_| Error::limit("graph has too many nodes"))?;
         let id = NodeId(id);
         self.nodes.push(Node { id, name: name.to_string(), kind, inputs, schema, append_only, parallelism: None });
@@ -187,7 +199,13 @@ impl Builder {
     }
 
     /// Adds an operator that reads `inputs`; those of its outputs that can hold faults are noted.
-    pub fn operator(&mut self, spec: OperatorSpec, inputs: Vec<Edge>, append_only: bool, faults_append_only: bool) -> Result<Stream> {
+    pub fn operator(
+        &mut self,
+        spec: OperatorSpec,
+        inputs: Vec<Edge>,
+        append_only: bool,
+        faults_append_only: bool,
+    ) -> Result<Stream> {
         let mut outputs = spec.outputs()?;
         let schema = outputs.first().cloned().unwrap_or_default();
         let name = spec.name();
@@ -205,7 +223,8 @@ impl Builder {
             return Ok(());
         }
         let spec = ChainSpec { input: stream.base.clone(), steps: std::mem::take(&mut stream.steps) };
-        let edge = Edge { from: stream.from, port: 0, exchange: Exchange::OneToOne, watermark: stream.watermark.clone() };
+        let edge =
+            Edge { from: stream.from, port: 0, exchange: Exchange::OneToOne, watermark: stream.watermark.clone() };
         let settled = self.operator(OperatorSpec::Chain(spec), vec![edge], stream.append_only, stream.append_only)?;
         stream.from = settled.from;
         stream.base = settled.base;

@@ -20,7 +20,12 @@ pub(super) fn faults(builder: &mut Builder, relation: RelationId, keep: KeepLimi
     publish(builder, relation, keep, sides)
 }
 
-fn publish(builder: &mut Builder, relation: RelationId, limits: KeepLimits, sides: Vec<SideOutput>) -> Result<Option<Schema>> {
+fn publish(
+    builder: &mut Builder,
+    relation: RelationId,
+    limits: KeepLimits,
+    sides: Vec<SideOutput>,
+) -> Result<Option<Schema>> {
     if sides.is_empty() {
         return Ok(None);
     }
@@ -29,7 +34,8 @@ fn publish(builder: &mut Builder, relation: RelationId, limits: KeepLimits, side
     let single = sides.len() == 1;
     let mut edges = Vec::new();
     for side in sides {
-        let edge = Edge { from: side.node, port: side.port, exchange: Exchange::Gather, watermark: WatermarkExpr::None };
+        let edge =
+            Edge { from: side.node, port: side.port, exchange: Exchange::Gather, watermark: WatermarkExpr::None };
         edges.push(if same(&side.schema, &schema) { edge } else { adapted(builder, side, edge, &schema)? });
     }
     let edge = match edges.pop() {
@@ -37,7 +43,13 @@ fn publish(builder: &mut Builder, relation: RelationId, limits: KeepLimits, side
         Some(edge) => {
             edges.push(edge);
             let spec = UnionSpec { schema: schema.clone(), inputs: edges.len() };
-            let node = builder.add("union", NodeKind::Operator(OperatorSpec::Union(spec)), edges, schema.clone(), append_only)?;
+            let node = builder.add(
+                "union",
+                NodeKind::Operator(OperatorSpec::Union(spec)),
+                edges,
+                schema.clone(),
+                append_only,
+            )?;
             Edge { from: node, port: 0, exchange: Exchange::Gather, watermark: WatermarkExpr::None }
         }
         None => return Ok(None),
@@ -92,7 +104,10 @@ fn merged(sides: &[SideOutput]) -> Schema {
 fn place(schema: &Schema, column: &Column) -> Option<usize> {
     let numbered = |name: &str| {
         name == column.name
-            || name.strip_prefix(&column.name).and_then(|rest| rest.strip_prefix('_')).is_some_and(|n| n.parse::<u32>().is_ok())
+            || name
+                .strip_prefix(&column.name)
+                .and_then(|rest| rest.strip_prefix('_'))
+                .is_some_and(|n| n.parse::<u32>().is_ok())
     };
     schema.columns.iter().position(|known| known.ty == column.ty && numbered(&known.name))
 }

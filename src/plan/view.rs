@@ -11,7 +11,9 @@ use super::optimize::optimize;
 use super::outputs;
 use crate::base::{Error, Result};
 use crate::catalog::{Relation, RelationKind};
-use crate::dataflow::{Edge, Exchange, Graph, NodeKind, PublishSpec, RelationInput, SinkSpec, SourceInput, WatermarkExpr};
+use crate::dataflow::{
+    Edge, Exchange, Graph, NodeKind, PublishSpec, RelationInput, SinkSpec, SourceInput, WatermarkExpr,
+};
 use crate::functions::{Expr, error_from_datafusion};
 use crate::types::{RelationId, Schema};
 
@@ -116,7 +118,11 @@ pub fn plan_view(request: &ViewRequest<'_>, session: &SessionState) -> Result<Pl
 /// Gives the stream the names and types of `schema`.
 fn conform(stream: &mut Stream, schema: &Schema) -> Result<()> {
     if stream.width() != schema.columns.len() {
-        return Err(Error::internal(format!("query has {} columns, its plan {}", schema.columns.len(), stream.width())));
+        return Err(Error::internal(format!(
+            "query has {} columns, its plan {}",
+            schema.columns.len(),
+            stream.width()
+        )));
     }
     if stream.schema.types() == schema.types() {
         return Ok(());
@@ -206,8 +212,9 @@ pub fn plan_sink(relation: &Relation, sink: RelationId) -> Result<Graph> {
             NodeKind::Relation(RelationInput { relation: relation.id })
         }
         RelationKind::View | RelationKind::Sink | RelationKind::System => {
-            return Err(Error::unsupported(format!("a sink from {} is not supported", relation.title()))
-                .with_hint("Write CREATE SINK ... AS SELECT * FROM the view, or name a source, table or materialized view."));
+            return Err(Error::unsupported(format!("a sink from {} is not supported", relation.title())).with_hint(
+                "Write CREATE SINK ... AS SELECT * FROM the view, or name a source, table or materialized view.",
+            ));
         }
     };
     let node = builder.add(&relation.path(), input, Vec::new(), schema.clone(), relation.append_only)?;

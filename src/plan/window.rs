@@ -14,8 +14,8 @@ use datafusion::common::{
     plan_datafusion_err,
 };
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, UserDefinedLogicalNodeCore, Volatility,
+    ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore, Volatility,
 };
 
 /// The column that begins a window (inclusive).
@@ -183,13 +183,15 @@ pub fn expand_windows(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
 
 fn expand(assign: &WindowAssign) -> PlanResult<LogicalPlan> {
     let time = Expr::Column(assign.time.clone());
-    let function = |part| Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction {
-        func: Arc::new(ScalarUDF::new_from_impl(WindowPart { window: assign.window, part, signature: any_one() })),
-        args: vec![match part {
-            Part::End => Expr::Column(Column::new_unqualified(WINDOW_START)),
-            Part::Start | Part::Starts => time.clone(),
-        }],
-    });
+    let function = |part| {
+        Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction {
+            func: Arc::new(ScalarUDF::new_from_impl(WindowPart { window: assign.window, part, signature: any_one() })),
+            args: vec![match part {
+                Part::End => Expr::Column(Column::new_unqualified(WINDOW_START)),
+                Part::Start | Part::Starts => time.clone(),
+            }],
+        })
+    };
     let columns = || assign.input.schema().columns().into_iter().map(Expr::Column);
     let timed = LogicalPlanBuilder::from(assign.input.clone()).filter(time.clone().is_not_null())?;
     let started = match assign.window {

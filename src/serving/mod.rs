@@ -5,6 +5,7 @@
 //! [`Subscription`] over the published view and the engine's word on which epoch is visible.
 
 mod error;
+mod given;
 mod lookup;
 mod query;
 mod read_set;
@@ -16,6 +17,7 @@ mod table;
 mod tests;
 
 pub use error::from_datafusion;
+pub use given::{Rows, rows_table, stream_table};
 pub use query::{QueryLimits, QueryRunner, RowStream};
 pub use read_set::ReadSet;
 pub use subscription::{Change, Start, Subscription, subscription_rows, subscription_schema};

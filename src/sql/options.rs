@@ -35,6 +35,8 @@ pub struct SinkOptions {
     pub connector: SinkConnector,
     /// Whether the present contents are sent first (default true).
     pub snapshot: bool,
+    /// Whether each row tells its epoch and weight, so that rows can be taken back (default false).
+    pub changelog: bool,
     /// All options as written, for the catalog.
     pub values: BTreeMap<String, String>,
 }
@@ -100,7 +102,7 @@ const SOURCE_COMMON: [&str; 4] = ["connector", "idle_timeout", "idle_advance", "
 /// Options of a `file` source.
 const SOURCE_FILE: [&str; 2] = ["path", "follow"];
 /// Options that every sink takes.
-const SINK_COMMON: [&str; 2] = ["connector", "snapshot"];
+const SINK_COMMON: [&str; 3] = ["connector", "snapshot", "changelog"];
 /// Options of a `file` sink.
 const SINK_FILE: [&str; 4] = ["path", "roll_rows", "roll_bytes", "roll_interval"];
 
@@ -145,9 +147,11 @@ pub fn table_options(create: &CreateRelation) -> Result<()> {
 /// Refuses options of a materialized view: there are none yet.
 pub fn view_options(options: &Options) -> Result<()> {
     match options.values.iter().next() {
-        Some((key, value)) => Err(Error::unsupported(format!("option \"{key}\" of a materialized view is not supported"))
-            .with_hint("Leave WITH (...) out.")
-            .at(value.position)),
+        Some((key, value)) => {
+            Err(Error::unsupported(format!("option \"{key}\" of a materialized view is not supported"))
+                .with_hint("Leave WITH (...) out.")
+                .at(value.position))
+        }
         None => Ok(()),
     }
 }
@@ -176,7 +180,12 @@ pub fn sink_options(create: &CreateSink) -> Result<SinkOptions> {
             SinkConnector::Blackhole
         }
     };
-    Ok(SinkOptions { connector, snapshot: given.boolean("snapshot")?.unwrap_or(true), values: given.values() })
+    Ok(SinkOptions {
+        connector,
+        snapshot: given.boolean("snapshot")?.unwrap_or(true),
+        changelog: given.boolean("changelog")?.unwrap_or(false),
+        values: given.values(),
+    })
 }
 
 fn format_options(clause: &FormatClause) -> Result<FormatOptions> {
@@ -191,9 +200,10 @@ fn format_options(clause: &FormatClause) -> Result<FormatOptions> {
                 ("microseconds", TimestampUnit::Microseconds),
                 ("nanoseconds", TimestampUnit::Nanoseconds),
             ];
-            let timestamp_unit = given.read("timestamp_unit", "seconds, milliseconds, microseconds or nanoseconds", |text| {
-                units.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, unit)| *unit)
-            })?;
+            let timestamp_unit =
+                given.read("timestamp_unit", "seconds, milliseconds, microseconds or nanoseconds", |text| {
+                    units.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, unit)| *unit)
+                })?;
             Ok(FormatOptions::Json { timestamp_unit: timestamp_unit.unwrap_or(TimestampUnit::Microseconds) })
         }
         Encoding::Csv => {

@@ -40,7 +40,12 @@ fn graph() -> Graph {
             NodeKind::Publish(PublishSpec { relation: RelationId(9), key: vec![0] }),
             vec![edge(2, Exchange::Key(vec![0]), both)],
         ),
-        node(4, "out", NodeKind::Sink(SinkSpec { relation: RelationId(10) }), vec![edge(2, Exchange::Gather, WatermarkExpr::None)]),
+        node(
+            4,
+            "out",
+            NodeKind::Sink(SinkSpec { relation: RelationId(10) }),
+            vec![edge(2, Exchange::Gather, WatermarkExpr::None)],
+        ),
     ])
 }
 
@@ -69,7 +74,9 @@ fn what_follows_from_a_graph() {
     assert_eq!(placements[4], Placement::One(None));
     let runs = |workers: usize| (0..workers).filter(|&w| placements[4].runs_on(w, workers)).count();
     assert!((1..9).all(|workers| runs(workers) == 1));
-    assert!((0..=255).all(|group| (0..5).filter(|&w| Placement::First(Some(3)).owns(group, w, 5)).eq([usize::from(group) * 3 / 256])));
+    assert!((0..=255).all(|group| {
+        (0..5).filter(|&w| Placement::First(Some(3)).owns(group, w, 5)).eq([usize::from(group) * 3 / 256])
+    }));
 }
 
 #[test]

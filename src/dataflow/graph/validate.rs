@@ -23,7 +23,9 @@ impl Graph {
         for (index, node) in self.nodes.iter().enumerate() {
             let context = || format!("in node {index} \"{}\" ({})", node.name, node.kind.word());
             if node.id != NodeId(index as u32) {
-                return Err(Error::internal(format!("node {index} of the graph is called {}", node.id)).context(context()));
+                return Err(
+                    Error::internal(format!("node {index} of the graph is called {}", node.id)).context(context())
+                );
             }
             node.kind.check_self(node).context(context)?;
             for (port, edge) in node.inputs.iter().enumerate() {
@@ -64,7 +66,9 @@ impl Graph {
         }
         let known = above.get(from).map(Vec::as_slice).unwrap_or_default();
         match edge.watermark.inputs().iter().find(|input| !known.contains(input)) {
-            Some(input) => Err(Error::internal(format!("watermark of the edge names node {input}, not an input above"))),
+            Some(input) => {
+                Err(Error::internal(format!("watermark of the edge names node {input}, not an input above")))
+            }
             None => Ok(()),
         }
     }
@@ -78,7 +82,9 @@ impl Graph {
             }
         }
         match self.nodes.iter().zip(read).find(|(node, read)| !read && !node.kind.is_output()) {
-            Some((node, _)) => Err(Error::internal(format!("nobody reads node {} \"{}\" of the graph", node.id, node.name))),
+            Some((node, _)) => {
+                Err(Error::internal(format!("nobody reads node {} \"{}\" of the graph", node.id, node.name)))
+            }
             None => Ok(()),
         }
     }
@@ -155,6 +161,9 @@ fn same_types(what: &str, expected: &Schema, found: &Schema) -> Result<()> {
     if expected.types() == found.types() {
         return Ok(());
     }
-    Err(Error::internal(format!("{what} carries other types than the graph says"))
-        .with_detail(format!("Expected {:?}, found {:?}.", expected.types(), found.types())))
+    Err(Error::internal(format!("{what} carries other types than the graph says")).with_detail(format!(
+        "Expected {:?}, found {:?}.",
+        expected.types(),
+        found.types()
+    )))
 }

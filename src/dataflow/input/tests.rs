@@ -55,7 +55,10 @@ fn deltas_are_bounded_and_control_is_not() {
     assert_eq!(input.queued_bytes(), 880);
     let messages = drain(&receiver);
     assert_eq!((messages.len(), rows(&messages), input.queued_bytes()), (101, 110, 0));
-    assert!(matches!(input.try_send(Epoch(1), batch(0..9000)).unwrap(), Sent::Accepted), "an empty input takes any size");
+    assert!(
+        matches!(input.try_send(Epoch(1), batch(0..9000)).unwrap(), Sent::Accepted),
+        "an empty input takes any size"
+    );
 }
 
 #[test]

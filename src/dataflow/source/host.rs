@@ -242,6 +242,11 @@ impl SourceHost {
         hub.moved || hub.merged != hub.cut_merged
     }
 
+    /// Whether the shared reader has handed over all that there is now.
+    pub fn has_caught_up(&self) -> bool {
+        self.lock().splits.iter().all(|split| split.ended || split.waiting_since.is_some())
+    }
+
     /// Whether a job is still read to alone, and why it does not get on, if so.
     pub fn is_alone(&self, id: SubscriberId) -> Option<Option<String>> {
         self.lock().alone.get(&id).map(|lone| lone.trouble.clone())

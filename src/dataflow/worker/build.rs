@@ -97,7 +97,13 @@ fn outputs<'s>(
     pending
 }
 
-fn outlets(cell: &Rc<JobCell>, node: &Node, pending: Vec<PendingOutlet>, capabilities: Vec<Capability<Time>>, waker: Waker) -> Outlets {
+fn outlets(
+    cell: &Rc<JobCell>,
+    node: &Node,
+    pending: Vec<PendingOutlet>,
+    capabilities: Vec<Capability<Time>>,
+    waker: Waker,
+) -> Outlets {
     let start = time_of(cell.plan.create.start);
     let outlets = pending.into_iter().zip(capabilities).map(|(pending, mut capability)| {
         capability.downgrade(&start);
@@ -147,7 +153,10 @@ fn new_inlet(
     let create = &cell.plan.create;
     let receiver = create.inputs.get(&node.id).and_then(|receivers| receivers.receiver(host.worker));
     let Some(receiver) = receiver.map(Rc::new) else {
-        return Err((Error::internal(format!("input node {} has no queue for worker {}", node.id, host.worker)), outlets));
+        return Err((
+            Error::internal(format!("input node {} has no queue for worker {}", node.id, host.worker)),
+            outlets,
+        ));
     };
     cell.add_receiver(&receiver);
     let tap = match (&node.kind, create.taps.get(&node.id)) {
@@ -158,8 +167,9 @@ fn new_inlet(
             let upper = view.upper(host.worker);
             // What was closed before this job came was told to nobody here. A restored job has all below its start.
             if upper > create.start || (restored && upper == create.start) {
-                let error = Error::internal(format!("relation {} was already past the epoch of joining", input.relation))
-                    .with_detail(format!("It has closed epoch {upper}; the job starts at {}.", create.start));
+                let error =
+                    Error::internal(format!("relation {} was already past the epoch of joining", input.relation))
+                        .with_detail(format!("It has closed epoch {upper}; the job starts at {}.", create.start));
                 return Err((error, outlets));
             }
             Some(Tap::new(Arc::clone(view), host.worker, relation, follower, create.start, restored))
@@ -234,7 +244,8 @@ fn new_body(host: &Host, cell: &JobCell, node: &Node) -> Result<Option<Box<dyn B
         }
         NodeKind::Publish(spec) => {
             let view = create.publish.get(&node.id);
-            let view = view.ok_or_else(|| Error::internal(format!("relation {} has no published view", spec.relation)))?;
+            let view =
+                view.ok_or_else(|| Error::internal(format!("relation {} has no published view", spec.relation)))?;
             let local = host.relations.relation(spec.relation);
             Box::new(PublishBody { writer: view.shard(host.worker)?, local, epoch_deltas: Vec::new() })
         }

@@ -1,8 +1,8 @@
 //! The command bus: one queue per worker, filled in one order, emptied between steps.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Thread;
 

@@ -92,11 +92,13 @@ impl ParallelizationContract<Time, Deltas> for EdgePact {
         logging: Option<TimelyLogger>,
     ) -> (Self::Pusher, Self::Puller) {
         if self.local {
-            let (pusher, puller) = ParallelizationContract::<Time, Deltas>::connect(Pipeline, worker, identifier, address, logging);
+            let (pusher, puller) =
+                ParallelizationContract::<Time, Deltas>::connect(Pipeline, worker, identifier, address, logging);
             (Box::new(pusher), Box::new(puller))
         } else {
             let pact = DistributorPact(|_peers| ByTarget);
-            let (pusher, puller) = ParallelizationContract::<Time, Deltas>::connect(pact, worker, identifier, address, logging);
+            let (pusher, puller) =
+                ParallelizationContract::<Time, Deltas>::connect(pact, worker, identifier, address, logging);
             (Box::new(pusher), Box::new(puller))
         }
     }

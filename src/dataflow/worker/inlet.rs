@@ -90,7 +90,9 @@ impl Inlet {
         }
         match message {
             InputMessage::Deltas(epoch, batch) if self.tap.is_none() => self.send(epoch, batch)?,
-            InputMessage::Deltas(..) => return Err(Error::internal("rows were sent to an input that reads a relation")),
+            InputMessage::Deltas(..) => {
+                return Err(Error::internal("rows were sent to an input that reads a relation"));
+            }
             InputMessage::Close(close) => self.close(close)?,
             InputMessage::Grant(close, after) => {
                 self.grants.push_back((close, after));

@@ -109,7 +109,8 @@ impl Runtime {
         let bus = Arc::new(Bus::new(workers));
         let metrics: Arc<Vec<WorkerMetrics>> = Arc::new((0..workers).map(|_| WorkerMetrics::default()).collect());
         let communication = if workers == 1 { Config::Thread } else { Config::Process(workers) };
-        let started = |what: String| Error::unavailable("could not start the worker threads").with_detail(format!("{what}."));
+        let started =
+            |what: String| Error::unavailable("could not start the worker threads").with_detail(format!("{what}."));
         let (builders, others) = communication.try_build().map_err(started)?;
         let host = (settings.clone(), Arc::clone(&bus), Arc::clone(&metrics));
         let guards = execute_from(builders, others, WorkerConfig::default(), move |worker| {

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::Time;
 use super::body::Body;
 use super::container::Parcel;
 use super::exchange::epoch_of;
 use super::job::{JobCell, guard};
 use super::outlet::Outlets;
-use super::Time;
 use crate::base::{Result, ResultExt};
 use crate::dataflow::WatermarkExpr;
 use crate::operators::{EpochEnd, Flow, Output};

@@ -165,7 +165,10 @@ fn sink_graph(relation: u64) -> Graph {
     graph
 }
 
-fn outbox(workers: usize, fails_at: Option<(u64, bool)>) -> (SinkOutbox, Arc<parking_lot::Mutex<Vec<(u64, usize, bool)>>>) {
+fn outbox(
+    workers: usize,
+    fails_at: Option<(u64, bool)>,
+) -> (SinkOutbox, Arc<parking_lot::Mutex<Vec<(u64, usize, bool)>>>) {
     let log = Arc::default();
     let writer = |_| -> Box<dyn OutboxWriter> { Box::new(Writer { fails_at, log: Arc::clone(&log), rows: 0 }) };
     (SinkOutbox::new((0..workers).map(writer).collect()), log)
@@ -212,7 +215,9 @@ fn a_failing_or_panicking_job_stops_alone() {
         assert!(!bench.seen.iter().any(closed));
         assert!(doomed.inputs[0].is_gone());
         bench.runtime.drop_job(JobId(1));
-        bench.wait("drop", |seen| seen.iter().filter(|r| matches!(r, Response::Dropped { job: JobId(1), .. })).count() == 2);
+        bench.wait("drop", |seen| {
+            seen.iter().filter(|r| matches!(r, Response::Dropped { job: JobId(1), .. })).count() == 2
+        });
         healthy.send(0, 21, &rows);
         healthy.close(21, false);
         bench.closed(&healthy, 21);

@@ -356,9 +356,11 @@ mod tests {
     #[test]
     fn words_and_bytes_agree() {
         let fixed = Schema::new(vec![Column::new("a", SqlType::Double), Column::new("b", SqlType::NUMERIC)]);
-        let a: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), None, Some(f64::NAN), Some(-f64::NAN)]));
+        let a: ArrayRef =
+            Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), None, Some(f64::NAN), Some(-f64::NAN)]));
         let b: ArrayRef = Arc::new(
-            Decimal128Array::from(vec![Some(1), Some(1), None, Some(-1), Some(-1)]).with_data_type(SqlType::NUMERIC.arrow()),
+            Decimal128Array::from(vec![Some(1), Some(1), None, Some(-1), Some(-1)])
+                .with_data_type(SqlType::NUMERIC.arrow()),
         );
         let mut words = Groups::new(&fixed, None);
         assert!(matches!(words.layout, Layout::Words { width: 4, .. }));

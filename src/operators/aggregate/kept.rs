@@ -70,8 +70,10 @@ impl Kept {
 
     /// Takes in a batch: row `i` belongs to group `groups[i]`.
     pub fn update(&mut self, arguments: &Arguments, groups: &[u32], weights: &Weights) -> Result<()> {
-        let values = arguments.values(self.call).ok_or_else(|| Error::internal("DISTINCT, min or max has no argument"))?;
-        let rows: Vec<u64> = (0..groups.len()).filter(|&row| arguments.counts(self.call, row)).map(|row| row as u64).collect();
+        let values =
+            arguments.values(self.call).ok_or_else(|| Error::internal("DISTINCT, min or max has no argument"))?;
+        let rows: Vec<u64> =
+            (0..groups.len()).filter(|&row| arguments.counts(self.call, row)).map(|row| row as u64).collect();
         let slots = Int64Array::from_iter_values(rows.iter().map(|&row| i64::from(groups[row as usize])));
         let values = match rows.len() == groups.len() {
             true => Arc::clone(values),

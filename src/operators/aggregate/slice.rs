@@ -165,9 +165,7 @@ impl Aggregate {
         let whole = self.spec.keys.is_empty();
         let is: Vec<bool> = (0..slice.keys.len()).map(|slot| whole || slice.new.rows(slot) > 0).collect();
         match self.spec.emit {
-            Emit::Changes => {
-                self.showing.changes(&slice.keys, (&slice.old, &slice.stored), (&slice.new, &is), out)
-            }
+            Emit::Changes => self.showing.changes(&slice.keys, (&slice.old, &slice.stored), (&slice.new, &is), out),
             Emit::WindowClose { .. } => {
                 let is: Vec<bool> = is.iter().zip(&slice.closing).map(|(&is, &closing)| is && closing).collect();
                 self.showing.insertions(&slice.keys, &slice.new, &is, out)

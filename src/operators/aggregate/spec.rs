@@ -71,7 +71,9 @@ impl AggregateSpec {
         columns.extend(self.calls.iter().map(|call| {
             let nullable = match call.function {
                 AggregateFunction::CountStar | AggregateFunction::Count => false,
-                AggregateFunction::Sum | AggregateFunction::Avg | AggregateFunction::Min | AggregateFunction::Max => true,
+                AggregateFunction::Sum | AggregateFunction::Avg | AggregateFunction::Min | AggregateFunction::Max => {
+                    true
+                }
             };
             Column { name: call.function.name().to_owned(), ty: call.ty.clone(), nullable }
         }));

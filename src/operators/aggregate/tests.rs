@@ -72,8 +72,7 @@ struct Group {
 
 /// Every group computed anew from the contents of the input.
 fn answer(spec: &AggregateSpec, moment: &Moment<'_>) -> Vec<ZSet> {
-    let mut found =
-        vec![ZSet::new(spec.output().unwrap()), ZSet::new(Schema::default()), ZSet::new(fault_schema())];
+    let mut found = vec![ZSet::new(spec.output().unwrap()), ZSet::new(Schema::default()), ZSet::new(fault_schema())];
     let batch = moment.inputs[0].batch();
     let arguments = spec.aggregates().unwrap().arguments(&batch.rows).unwrap();
     let codec = RowCodec::new(spec.key_schema().types());

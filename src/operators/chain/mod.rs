@@ -6,8 +6,8 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{IntervalMonthDayNano, SchemaRef, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,14 @@ impl Step {
                 write!(text, "tumble {} size {}{}", name(time), Span(*size_us), Offset(*offset_us))
             }
             Step::Hop { time, slide_us, size_us, offset_us } => {
-                write!(text, "hop {} slide {} size {}{}", name(time), Span(*slide_us), Span(*size_us), Offset(*offset_us))
+                write!(
+                    text,
+                    "hop {} slide {} size {}{}",
+                    name(time),
+                    Span(*slide_us),
+                    Span(*size_us),
+                    Offset(*offset_us)
+                )
             }
         };
     }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::base::random::Random;
 use crate::functions::{BinaryOp, Literal};
-use crate::operators::workbench::{Bench, Case, Moment, RandomRows, ZSet, batch_of_text, run_cases, run_scripts, schema};
+use crate::operators::workbench::{
+    Bench, Case, Moment, RandomRows, ZSet, batch_of_text, run_cases, run_scripts, schema,
+};
 use crate::operators::{OperatorSpec, fault_schema};
 use crate::state::Tier;
 
@@ -50,11 +52,7 @@ fn scripts() {
 /// Every row by itself through every step, windows by their definition.
 fn answer(spec: &ChainSpec, moment: &Moment<'_>) -> Vec<ZSet> {
     let schemas = spec.schemas().unwrap();
-    let mut found = vec![
-        ZSet::new(spec.output().unwrap()),
-        ZSet::new(Schema::default()),
-        ZSet::new(fault_schema()),
-    ];
+    let mut found = vec![ZSet::new(spec.output().unwrap()), ZSet::new(Schema::default()), ZSet::new(fault_schema())];
     let batch = moment.inputs[0].batch();
     for row in 0..batch.len() {
         let source = batch.slice(row, 1);

@@ -148,8 +148,10 @@ mod tests {
                 assert_eq!(assigned.ends[i], start + size);
                 found.push((times[row], i128::from(start)));
             }
-            let expected: Vec<_> =
-                times.iter().flat_map(|&time| by_definition(&windows, time).into_iter().map(move |s| (time, s))).collect();
+            let expected: Vec<_> = times
+                .iter()
+                .flat_map(|&time| by_definition(&windows, time).into_iter().map(move |s| (time, s)))
+                .collect();
             assert_eq!(found, expected, "slide {slide} size {size} offset {offset}");
         }
     }

@@ -11,9 +11,7 @@ fn spec() -> GateSpec {
 
 #[test]
 fn scripts() {
-    run_scripts("gate", &|name| {
-        (name == "by window_end").then(|| (OperatorSpec::Gate(spec()), vec![spec().input]))
-    });
+    run_scripts("gate", &|name| (name == "by window_end").then(|| (OperatorSpec::Gate(spec()), vec![spec().input])));
 }
 
 fn answer(moment: &Moment<'_>) -> Vec<ZSet> {

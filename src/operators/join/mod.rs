@@ -76,17 +76,22 @@ impl JoinSpec {
 
     pub(super) fn tables(&self) -> Result<Vec<TableSpec>> {
         let [left, right] = self.sides()?;
-        Ok(vec![TableSpec::bag("left", left.key_types, left.rest_types), TableSpec::bag("right", right.key_types, right.rest_types)])
+        Ok(vec![
+            TableSpec::bag("left", left.key_types, left.rest_types),
+            TableSpec::bag("right", right.key_types, right.rest_types),
+        ])
     }
 
     fn sides(&self) -> Result<[Side; 2]> {
         let (left, right): (Vec<_>, Vec<_>) = self.on.iter().copied().unzip();
         let sides = [Side::new("left", &self.left, left)?, Side::new("right", &self.right, right)?];
         if sides[0].key_types != sides[1].key_types {
-            return Err(Error::internal("join key has other types on the left than on the right").with_detail(format!(
-                "Left {:?}, right {:?}; the planner casts them to one type.",
-                sides[0].key_types, sides[1].key_types
-            )));
+            return Err(Error::internal("join key has other types on the left than on the right").with_detail(
+                format!(
+                    "Left {:?}, right {:?}; the planner casts them to one type.",
+                    sides[0].key_types, sides[1].key_types
+                ),
+            ));
         }
         Ok(sides)
     }
@@ -190,7 +195,13 @@ struct Pairs<'a> {
 }
 
 impl Operator for Join {
-    fn on_delta(&mut self, port: usize, batch: &DeltaBatch, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
+    fn on_delta(
+        &mut self,
+        port: usize,
+        batch: &DeltaBatch,
+        state: &mut OperatorState,
+        out: &mut Output,
+    ) -> Result<Flow> {
         let Some(side) = self.sides.get(port) else {
             return Err(self.sides[0].door.no_port(port));
         };

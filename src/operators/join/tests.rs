@@ -3,7 +3,9 @@
 use super::*;
 use crate::base::random::Random;
 use crate::functions::{BinaryOp, Literal};
-use crate::operators::workbench::{Bench, Case, Moment, RandomRows, ZSet, batch_of_text, run_cases, run_scripts, schema};
+use crate::operators::workbench::{
+    Bench, Case, Moment, RandomRows, ZSet, batch_of_text, run_cases, run_scripts, schema,
+};
 use crate::operators::{OperatorSpec, fault_schema};
 use crate::state::Tier;
 use crate::types::{Epoch, Watermark};
@@ -19,7 +21,12 @@ fn residual() -> Expr {
 }
 
 fn spec(on: Vec<(usize, usize)>, residual: Option<Expr>) -> JoinSpec {
-    JoinSpec { left: schema("k bigint, l bigint, s varchar"), right: schema("k bigint, r bigint, t varchar"), on, residual }
+    JoinSpec {
+        left: schema("k bigint, l bigint, s varchar"),
+        right: schema("k bigint, r bigint, t varchar"),
+        on,
+        residual,
+    }
 }
 
 #[test]
@@ -49,7 +56,8 @@ fn answer(spec: &JoinSpec, moment: &Moment<'_>) -> Vec<ZSet> {
             let (l, r) = (left.slice(l, 1), right.slice(r, 1));
             let met = spec.on.iter().all(|&(lc, rc)| {
                 let (lv, rv) = (l.rows.column(lc), r.rows.column(rc));
-                let bytes = |codec: RowCodec, column: &ArrayRef| codec.encode(&[column.clone()]).unwrap().row(0).to_vec();
+                let bytes =
+                    |codec: RowCodec, column: &ArrayRef| codec.encode(&[column.clone()]).unwrap().row(0).to_vec();
                 lv.is_valid(0)
                     && rv.is_valid(0)
                     && bytes(codec(&spec.left, lc), lv) == bytes(codec(&spec.right, rc), rv)

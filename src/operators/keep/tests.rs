@@ -65,7 +65,12 @@ fn random_input_keeps_the_newest() {
     run_cases("keep::tests::random_input_keeps_the_newest", 200, |random: &mut Random| {
         let append_only = random.one_in(2);
         let input = schema("a bigint, b varchar");
-        let spec = KeepSpec { input: input.clone(), rows_max: random.below(30), bytes_max: 1 + random.below(600), append_only };
+        let spec = KeepSpec {
+            input: input.clone(),
+            rows_max: random.below(30),
+            bytes_max: 1 + random.below(600),
+            append_only,
+        };
         Case {
             inputs: vec![RandomRows::new(input)],
             retracts: !append_only,

@@ -95,9 +95,8 @@ fn run_case(random: &mut Random, make: &impl Fn(&mut Random) -> Case) -> Tally {
     let mut case = make(random);
     let tier = if random.one_in(2) { Tier::Strict } else { Tier::Resident };
     let mut bench = Bench::new(&case.spec, tier, 1 + random.below(4) as usize);
-    let feed = |make: &RandomRows| {
-        Feed { make: make.clone(), present: Vec::new(), contents: ZSet::new(make.schema.clone()) }
-    };
+    let feed =
+        |make: &RandomRows| Feed { make: make.clone(), present: Vec::new(), contents: ZSet::new(make.schema.clone()) };
     let mut feeds: Vec<Feed> = case.inputs.iter().map(feed).collect();
     let mut sums: Vec<ZSet> = case.spec.outputs().unwrap().into_iter().map(ZSet::new).collect();
     let mut watermark = Watermark::NONE;

@@ -86,7 +86,8 @@ impl RandomRows {
                 Arc::new(TimestampMicrosecondArray::from(small(-20, 40, -20, 40)).with_data_type(ty.arrow()))
             }
             SqlType::Interval => {
-                let values = small(0, 3, 0, 3).into_iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0)));
+                let values =
+                    small(0, 3, 0, 3).into_iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0)));
                 Arc::new(values.collect::<IntervalMonthDayNanoArray>())
             }
         }

@@ -155,7 +155,8 @@ fn watermark(text: &str) -> Watermark {
         "" => Watermark::NONE,
         "done" => Watermark::END,
         text => {
-            let naive: chrono::NaiveDateTime = text.trim_matches('\'').parse().expect("a time such as 2026-01-01T00:00:00");
+            let naive: chrono::NaiveDateTime =
+                text.trim_matches('\'').parse().expect("a time such as 2026-01-01T00:00:00");
             Watermark(naive.and_utc().timestamp_micros())
         }
     }

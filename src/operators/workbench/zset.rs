@@ -64,6 +64,8 @@ impl ZSet {
     /// One line per row: `+1 (1, 'a')`.
     pub fn lines(&self) -> Vec<String> {
         let batch = self.batch();
-        (0..batch.len()).map(|row| format!("{:+} {}", batch.weights.get(row), super::row_text(&batch.rows, row))).collect()
+        (0..batch.len())
+            .map(|row| format!("{:+} {}", batch.weights.get(row), super::row_text(&batch.rows, row)))
+            .collect()
     }
 }

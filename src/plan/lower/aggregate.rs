@@ -132,8 +132,10 @@ impl Lowering {
             None => None,
             Some((_, _, _)) if grouped_end(&groups, &input).is_some() => grouped_end(&groups, &input),
             Some((_, start, shift)) => {
-                let us = i64::checked_mul(shift, 1_000).ok_or_else(|| Error::limit("window is longer than 292 years"))?;
-                let size = Literal { ty: SqlType::Interval, value: Value::Interval { months: 0, days: 0, nanoseconds: us } };
+                let us =
+                    i64::checked_mul(shift, 1_000).ok_or_else(|| Error::limit("window is longer than 292 years"))?;
+                let size =
+                    Literal { ty: SqlType::Interval, value: Value::Interval { months: 0, days: 0, nanoseconds: us } };
                 let name = if columns.iter().any(|(name, _)| name == WINDOW_END) { HIDDEN_END } else { WINDOW_END };
                 let computed = Expr::binary(BinaryOp::Add, Expr::Column(start), Expr::Literal(size));
                 columns.push((name.to_string(), computed));

@@ -33,12 +33,17 @@ impl Lowering {
             return Err(refused(what, "Write an inner JOIN here, and this one in the SELECT that reads the views."));
         }
         if join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty() {
-            return Err(refused("a join on IS NOT DISTINCT FROM", "Join on =, with coalesce() where NULLs should meet."));
+            return Err(refused(
+                "a join on IS NOT DISTINCT FROM",
+                "Join on =, with coalesce() where NULLs should meet.",
+            ));
         }
         let mut left = self.side(&join.left, join.on.iter().map(|(left, _)| left))?;
         let mut right = self.side(&join.right, join.on.iter().map(|(_, right)| right))?;
-        let edges =
-            vec![self.builder.edge(&mut left.stream, Some(&left.keys))?, self.builder.edge(&mut right.stream, Some(&right.keys))?];
+        let edges = vec![
+            self.builder.edge(&mut left.stream, Some(&left.keys))?,
+            self.builder.edge(&mut right.stream, Some(&right.keys))?,
+        ];
         let (left_columns, right_columns) = (left.stream.schema.columns.len(), right.width);
         let shown = move |i: usize| if i < left.width { i } else { left_columns + i - left.width };
         let residual = match &join.filter {
@@ -51,7 +56,8 @@ impl Lowering {
         };
         let append_only = left.stream.append_only && right.stream.append_only;
         let on: Vec<(usize, usize)> = left.keys.iter().copied().zip(right.keys.iter().copied()).collect();
-        let spec = JoinSpec { left: left.stream.schema.clone(), right: right.stream.schema.clone(), on: on.clone(), residual };
+        let spec =
+            JoinSpec { left: left.stream.schema.clone(), right: right.stream.schema.clone(), on: on.clone(), residual };
         let mut stream = self.builder.operator(OperatorSpec::Join(spec), edges, append_only, append_only)?;
         stream.closes = left.stream.closes.and(right.stream.closes);
         stream.placed_by = Some(left.keys.clone());
@@ -62,7 +68,9 @@ impl Lowering {
         // Windows joined with the same windows: when both sides are done with one, so is the join.
         if both && left.stream.sealed && right.stream.sealed {
             for (l, r) in on {
-                let (Some(&ours), Some(&theirs)) = (left.stream.windows.get(&l), right.stream.windows.get(&r)) else { continue };
+                let (Some(&ours), Some(&theirs)) = (left.stream.windows.get(&l), right.stream.windows.get(&r)) else {
+                    continue;
+                };
                 if ours == theirs {
                     stream.windows.insert(l, ours);
                     stream.windows.insert(left_columns + r, ours);
@@ -82,8 +90,13 @@ impl Lowering {
         let mut stream = self.lower(input)?;
         stream.drop_hidden()?;
         let width = stream.width();
-        let mut columns: Vec<(String, Expr)> =
-            stream.schema.columns.iter().enumerate().map(|(i, column)| (column.name.clone(), Expr::Column(i))).collect();
+        let mut columns: Vec<(String, Expr)> = stream
+            .schema
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, column)| (column.name.clone(), Expr::Column(i)))
+            .collect();
         let mut keys = Vec::new();
         for expr in on {
             match from_datafusion(expr, input.schema())? {

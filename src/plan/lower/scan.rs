@@ -25,7 +25,8 @@ impl Lowering {
                 let schema = relation.columns.project(&columns);
                 let event_time = relation.watermark.as_ref().map(|watermark| watermark.column);
                 let source = SourceInput { relation: relation.id, columns: columns.clone(), watermark: false };
-                let node = self.builder.add(&relation.path(), NodeKind::Source(source), Vec::new(), schema.clone(), true)?;
+                let node =
+                    self.builder.add(&relation.path(), NodeKind::Source(source), Vec::new(), schema.clone(), true)?;
                 let mut stream = self.builder.stream(node, schema, true);
                 if event_time.is_some() {
                     stream.watermark = WatermarkExpr::Input(node);

@@ -63,7 +63,8 @@ impl Lowering {
             emit: Emit::Changes,
             free_on: None,
         };
-        let mut distinct = self.builder.operator(OperatorSpec::Aggregate(spec), vec![edge], append_only, append_only)?;
+        let mut distinct =
+            self.builder.operator(OperatorSpec::Aggregate(spec), vec![edge], append_only, append_only)?;
         distinct.closes = stream.closes.and(Closes::Revised);
         distinct.placed_by = Some(keys.clone());
         distinct.unique = Some(keys);

@@ -12,7 +12,8 @@ impl Lowering {
     pub(super) fn window(&mut self, assign: &WindowAssign) -> Result<Stream> {
         let mut stream = self.lower(&assign.input)?;
         let time = assign.input.schema().maybe_index_of_column(&assign.time);
-        let time = time.ok_or_else(|| Error::internal(format!("window over {}, which its input has not", assign.time)))?;
+        let time =
+            time.ok_or_else(|| Error::internal(format!("window over {}, which its input has not", assign.time)))?;
         let over_event_time = stream.event_time == Some(time);
         let judged = over_event_time && self.builder.carry_watermark(&mut stream)?;
         let before = stream.schema.clone();

@@ -51,7 +51,8 @@ struct Target {
 
 impl Target {
     fn new(binder: &Binder<'_>, name: &Name) -> Result<Self> {
-        let table = binder.catalog.resolve(name.schema.as_deref(), &name.name).map_err(|error| error.at(name.position))?;
+        let table =
+            binder.catalog.resolve(name.schema.as_deref(), &name.name).map_err(|error| error.at(name.position))?;
         if table.kind != RelationKind::Table {
             return Err(Error::invalid(format!("{} cannot be changed by a statement", table.title()))
                 .with_code(sqlstate::WRONG_OBJECT_TYPE)
@@ -121,9 +122,12 @@ impl Binder<'_> {
         };
         for (i, index) in set.iter().enumerate() {
             if set[..i].contains(index) {
-                return Err(Error::invalid(format!("column \"{}\" is specified more than once", insert.columns[i].name))
-                    .with_code(sqlstate::DUPLICATE_COLUMN)
-                    .at(insert.columns[i].position));
+                return Err(Error::invalid(format!(
+                    "column \"{}\" is specified more than once",
+                    insert.columns[i].name
+                ))
+                .with_code(sqlstate::DUPLICATE_COLUMN)
+                .at(insert.columns[i].position));
             }
         }
         let mut given = parameters.to_vec();
@@ -143,7 +147,13 @@ impl Binder<'_> {
     }
 
     /// `source`, whose columns are the table's columns `set`, with the others filled in.
-    fn table_rows(&self, provider: &mut Provider<'_>, source: LogicalPlan, target: &Target, set: &[usize]) -> Result<LogicalPlan> {
+    fn table_rows(
+        &self,
+        provider: &mut Provider<'_>,
+        source: LogicalPlan,
+        target: &Target,
+        set: &[usize],
+    ) -> Result<LogicalPlan> {
         let types = target.types();
         let sources: Vec<Column> = source.schema().columns();
         let mut stored = Vec::new();
@@ -188,7 +198,8 @@ impl Binder<'_> {
                     .at(name.position));
             }
         }
-        let mut items: Vec<SelectItem> = target.declared.iter().map(|declared| item(column(declared), &declared.name.name)).collect();
+        let mut items: Vec<SelectItem> =
+            target.declared.iter().map(|declared| item(column(declared), &declared.name.name)).collect();
         for (index, declared) in target.declared.iter().enumerate() {
             let value = match &declared.generated {
                 Some(expression) => with_new_values(expression.clone(), &target, &new),
@@ -346,7 +357,12 @@ fn change_query(
 
 impl Binder<'_> {
     /// An expression over the columns of `input`.
-    pub(super) fn expression(&self, provider: &mut Provider<'_>, expression: ast::Expr, input: &LogicalPlan) -> Result<Expr> {
+    pub(super) fn expression(
+        &self,
+        provider: &mut Provider<'_>,
+        expression: ast::Expr,
+        input: &LogicalPlan,
+    ) -> Result<Expr> {
         super::check::check(&expression, provider.mode, self.session)?;
         let planner = datafusion::sql::planner::SqlToRel::new_with_options(&*provider, super::options());
         let mut context = datafusion::sql::planner::PlannerContext::new();

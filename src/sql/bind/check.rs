@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::Volatility;
 use sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator,
-    SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, JoinOperator, Query, Select,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
 };
 
 use super::BindMode;
@@ -68,7 +68,8 @@ fn refused(what: &str, rewrite: &str, at: usize) -> Error {
 
 /// The refusal of `what` in a query that is kept up to date.
 fn refused_stored(what: &str, rewrite: &str, at: usize) -> Error {
-    let error = Error::unsupported(format!("{what} is not supported in a materialized view or sink")).with_hint(rewrite);
+    let error =
+        Error::unsupported(format!("{what} is not supported in a materialized view or sink")).with_hint(rewrite);
     if at > 0 { error.at(at) } else { error }
 }
 
@@ -117,7 +118,11 @@ impl Checker<'_> {
                 return Err(refused_stored("INTERSECT", "Write SELECT DISTINCT ... FROM a JOIN b ON a.x = b.x.", at));
             }
             SetOperator::Except | SetOperator::Minus => {
-                return Err(refused_stored("EXCEPT", "Count both sides: UNION ALL with 1 and -1, GROUP BY, HAVING.", at));
+                return Err(refused_stored(
+                    "EXCEPT",
+                    "Count both sides: UNION ALL with 1 and -1, GROUP BY, HAVING.",
+                    at,
+                ));
             }
         }
         if matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName) {
@@ -153,7 +158,11 @@ impl Checker<'_> {
         }
         if let Some(Distinct::On(expressions)) = &select.distinct {
             let at = expressions.first().map_or(at, position);
-            return Err(refused_stored("DISTINCT ON", "GROUP BY the columns and take min() or max() of the others.", at));
+            return Err(refused_stored(
+                "DISTINCT ON",
+                "GROUP BY the columns and take min() or max() of the others.",
+                at,
+            ));
         }
         if let Some(qualify) = &select.qualify {
             return Err(refused_stored("QUALIFY", "GROUP BY and HAVING, or filter when reading.", position(qualify)));
@@ -186,7 +195,11 @@ impl Checker<'_> {
             Semi(_) | LeftSemi(_) | RightSemi(_) => "SEMI JOIN",
             Anti(_) | LeftAnti(_) | RightAnti(_) => "ANTI JOIN",
             AsOf { .. } => {
-                return Err(refused("ASOF JOIN", "Join on equality, and keep the newest with GROUP BY and max(time).", at));
+                return Err(refused(
+                    "ASOF JOIN",
+                    "Join on equality, and keep the newest with GROUP BY and max(time).",
+                    at,
+                ));
             }
             CrossApply | OuterApply | ArrayJoin | LeftArrayJoin | InnerArrayJoin => {
                 return Err(refused("this kind of join", "Write JOIN ... ON.", at));
@@ -223,7 +236,9 @@ impl Checker<'_> {
             {
                 Err(refused("this clause behind a relation", "Write the relation's name alone.", at))
             }
-            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } if self.stored() => {
+            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. }
+                if self.stored() =>
+            {
                 Err(refused_stored("LATERAL", "Write it as a join.", at))
             }
             TableFactor::UNNEST { .. } if self.stored() => {
@@ -271,7 +286,11 @@ impl Checker<'_> {
         let scalar = self.session.scalar_functions().get(name);
         let aggregate = self.session.aggregate_functions().get(name);
         let over = self.session.window_functions().get(name);
-        if scalar.is_none() && aggregate.is_none() && over.is_none() && !self.session.higher_order_functions().contains_key(name) {
+        if scalar.is_none()
+            && aggregate.is_none()
+            && over.is_none()
+            && !self.session.higher_order_functions().contains_key(name)
+        {
             return Err(undefined(name, self.nearest(name), at));
         }
         if !self.stored() {
@@ -295,7 +314,8 @@ impl Checker<'_> {
     fn nearest(&self, name: &str) -> Option<String> {
         let scalars = self.session.scalar_functions().keys();
         let aggregates = self.session.aggregate_functions().keys();
-        let mut known: Vec<&str> = scalars.chain(aggregates).map(String::as_str).filter(|name| !name.starts_with("__")).collect();
+        let mut known: Vec<&str> =
+            scalars.chain(aggregates).map(String::as_str).filter(|name| !name.starts_with("__")).collect();
         known.sort_unstable();
         did_you_mean(name, known)
     }

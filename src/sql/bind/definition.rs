@@ -43,7 +43,12 @@ pub struct WatermarkDefinition {
 
 impl Binder<'_> {
     /// Defines a source or table. `inferred` are the columns that the connector found, for a source that declares none.
-    pub fn definition(&self, create: &CreateRelation, kind: ObjectKind, inferred: Option<&Schema>) -> Result<RelationDefinition> {
+    pub fn definition(
+        &self,
+        create: &CreateRelation,
+        kind: ObjectKind,
+        inferred: Option<&Schema>,
+    ) -> Result<RelationDefinition> {
         if let Some(include) = create.include.first() {
             return Err(Error::unsupported(format!("INCLUDE {} is not supported", include.what.name))
                 .with_hint("Leave INCLUDE out: records of files carry nothing beside their columns.")
@@ -54,7 +59,9 @@ impl Binder<'_> {
         if declares_none {
             let Some(inferred) = inferred else {
                 return Err(Error::syntax(format!("{kind} \"{}\" has no columns", create.name.name))
-                    .with_hint("Declare them: (id BIGINT, ts TIMESTAMP, ...). Only Parquet, and CSV with a header, tell them.")
+                    .with_hint(
+                        "Declare them: (id BIGINT, ts TIMESTAMP, ...). Only Parquet, and CSV with a header, tell them.",
+                    )
                     .at(create.name.position));
             };
             schema = inferred.clone();
@@ -83,8 +90,13 @@ impl Binder<'_> {
     }
 
     fn generated(&self, create: &CreateRelation, schema: &mut Schema, places: &[usize]) -> Result<Vec<(usize, Expr)>> {
-        let computed: Vec<usize> =
-            create.columns.iter().zip(places).filter(|(column, _)| column.generated.is_some()).map(|(_, &at)| at).collect();
+        let computed: Vec<usize> = create
+            .columns
+            .iter()
+            .zip(places)
+            .filter(|(column, _)| column.generated.is_some())
+            .map(|(_, &at)| at)
+            .collect();
         let stored: Vec<usize> = (0..schema.columns.len()).filter(|at| !computed.contains(at)).collect();
         let input = schema.project(&stored);
         let mut generated = Vec::new();
@@ -116,9 +128,9 @@ impl Binder<'_> {
             let value = self.bound_expression(default, &Schema::default())?;
             let ty = value.ty(&Schema::default())?;
             let wanted = schema.index_of(&column.name.name).map(|i| schema.columns[i].ty.clone());
-            let fits = wanted.as_ref().is_some_and(|wanted| {
-                datafusion::arrow::compute::can_cast_types(&ty.arrow(), &wanted.arrow())
-            });
+            let fits = wanted
+                .as_ref()
+                .is_some_and(|wanted| datafusion::arrow::compute::can_cast_types(&ty.arrow(), &wanted.arrow()));
             if !fits {
                 return Err(Error::invalid(format!("default of column \"{}\" is of type {ty}", column.name.name))
                     .with_code(sqlstate::DATATYPE_MISMATCH)
@@ -129,7 +141,12 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn watermark(&self, create: &CreateRelation, kind: ObjectKind, schema: &Schema) -> Result<Option<WatermarkDefinition>> {
+    fn watermark(
+        &self,
+        create: &CreateRelation,
+        kind: ObjectKind,
+        schema: &Schema,
+    ) -> Result<Option<WatermarkDefinition>> {
         let Some(declared) = &create.watermark else { return Ok(None) };
         let at = declared.column.position;
         if kind == ObjectKind::Table {
@@ -148,10 +165,13 @@ impl Binder<'_> {
         let expression = self.bound_expression(&declared.expression, schema)?;
         let found = expression.ty(schema)?;
         if found != *ty {
-            return Err(Error::invalid(format!("watermark of column \"{}\" is of type {found}, not {ty}", declared.column.name))
-                .with_code(sqlstate::DATATYPE_MISMATCH)
-                .with_hint(format!("Write for instance {} - INTERVAL '5 seconds'.", declared.column.name))
-                .at(position(&declared.expression, at)));
+            return Err(Error::invalid(format!(
+                "watermark of column \"{}\" is of type {found}, not {ty}",
+                declared.column.name
+            ))
+            .with_code(sqlstate::DATATYPE_MISMATCH)
+            .with_hint(format!("Write for instance {} - INTERVAL '5 seconds'.", declared.column.name))
+            .at(position(&declared.expression, at)));
         }
         let delay_us = delay(&expression, column);
         Ok(Some(WatermarkDefinition { column, expression, delay_us }))

@@ -103,7 +103,9 @@ fn from_text(text: &str) -> Error {
         .iter()
         .fold(text, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
     if let Some((column, _)) = text
-        .strip_prefix("Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"")
+        .strip_prefix(
+            "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"",
+        )
         .and_then(|rest| rest.split_once('"'))
     {
         return Error::invalid(format!(
@@ -123,7 +125,11 @@ fn from_text(text: &str) -> Error {
         sqlstate::SYNTAX_ERROR
     };
     let error = Error::invalid(lowercase(text)).with_code(code);
-    if code == sqlstate::DATATYPE_MISMATCH { error.with_hint("Add casts so that both sides have one type.") } else { error }
+    if code == sqlstate::DATATYPE_MISMATCH {
+        error.with_hint("Add casts so that both sides have one type.")
+    } else {
+        error
+    }
 }
 
 fn first_line(text: &str) -> &str {

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Interval,
-    ObjectName, OrderByKind, Query, Select, SetExpr, Spanned, TableFactor, TableFunctionArgs, Value, VisitMut, VisitorMut,
-    visit_expressions_mut,
+    ObjectName, OrderByKind, Query, Select, SetExpr, Spanned, TableFactor, TableFunctionArgs, Value, VisitMut,
+    VisitorMut, visit_expressions_mut,
 };
 
 use crate::base::{Error, Result};
@@ -85,7 +85,8 @@ impl GroupWindow {
         if list.to_string() != self.arguments {
             return None;
         }
-        let column = |name: &str| Expr::Identifier(Ident { value: name.to_string(), quote_style: None, span: expr.span() });
+        let column =
+            |name: &str| Expr::Identifier(Ident { value: name.to_string(), quote_style: None, span: expr.span() });
         match part.as_str() {
             "start" => Some(column(WINDOW_START)),
             "end" => Some(column(WINDOW_END)),
@@ -127,7 +128,8 @@ fn millisecond() -> Expr {
 
 fn rewrite_select(select: &mut Select) -> Result<Option<GroupWindow>> {
     let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return Ok(None) };
-    let Some((index, window)) = groups.iter().enumerate().find_map(|(i, group)| Some((i, GroupWindow::of(group)?))) else {
+    let Some((index, window)) = groups.iter().enumerate().find_map(|(i, group)| Some((i, GroupWindow::of(group)?)))
+    else {
         return Ok(None);
     };
     let key = |name: &str| Expr::Identifier(Ident::new(name));

@@ -10,11 +10,12 @@ mod definition;
 mod errors;
 mod legacy;
 mod names;
+mod parameters;
 mod provider;
-mod types;
-mod windows;
 #[cfg(test)]
 mod tests;
+mod types;
+mod windows;
 
 use std::sync::Arc;
 
@@ -174,7 +175,8 @@ fn parameter_types(plan: &LogicalPlan, given: &[Option<SqlType>]) -> Result<Vec<
     let inferred = planned(plan.get_parameter_types())?;
     let mut count = given.len();
     for name in inferred.keys() {
-        let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|&number| (1..=65_535).contains(&number));
+        let number =
+            name.trim_start_matches('$').parse::<usize>().ok().filter(|&number| (1..=65_535).contains(&number));
         let Some(number) = number else {
             return Err(Error::invalid(format!("there is no parameter {name}"))
                 .with_code(sqlstate::UNDEFINED_PARAMETER)

@@ -17,7 +17,8 @@ fn catalog() -> Catalog {
         let mut relation = Relation::new(id, name, kind, columns);
         relation.sql = sql.to_string();
         if name == "bids" {
-            relation.watermark = Some(crate::catalog::RelationWatermark { column: 3, expression: serde_json::Value::Null });
+            relation.watermark =
+                Some(crate::catalog::RelationWatermark { column: 3, expression: serde_json::Value::Null });
             relation.append_only = true;
         }
         catalog.create(relation).unwrap();
@@ -75,7 +76,15 @@ fn columns_have_postgres_names() {
 fn windows_have_one_meaning_in_every_spelling() {
     let plan = |sql: &str| {
         let bound = bind(sql, BindMode::Stored).unwrap_or_else(|error| panic!("{sql}: {}", error.report()));
-        bound.plan.display_indent().to_string().lines().find(|line| line.contains("WindowAssign")).unwrap().trim().to_string()
+        bound
+            .plan
+            .display_indent()
+            .to_string()
+            .lines()
+            .find(|line| line.contains("WindowAssign"))
+            .unwrap()
+            .trim()
+            .to_string()
     };
     for sql in [
         "SELECT window_start FROM TUMBLE(bids, ts, INTERVAL '10 seconds')",
@@ -92,7 +101,9 @@ fn windows_have_one_meaning_in_every_spelling() {
         plan("SELECT 1 FROM HOP(bids, ts, INTERVAL '1 second', INTERVAL '1 minute', INTERVAL '500 ms')"),
         "WindowAssign: HOP slide 1 s size 1 min offset 500 ms on bids.ts"
     );
-    plan("SELECT count(*) FROM TUMBLE((SELECT * FROM bids WHERE price > 1), ts, INTERVAL '10 seconds') GROUP BY window_end");
+    plan(
+        "SELECT count(*) FROM TUMBLE((SELECT * FROM bids WHERE price > 1), ts, INTERVAL '10 seconds') GROUP BY window_end",
+    );
 }
 
 #[test]
@@ -100,7 +111,8 @@ fn parameters_have_types() {
     let bound = bind("SELECT * FROM bids WHERE price > $1 AND channel = $2 AND $3 IS NULL", BindMode::Read).unwrap();
     assert_eq!(bound.parameters, [SqlType::BigInt, SqlType::Varchar, SqlType::Varchar]);
     let (catalog, session) = (catalog(), session());
-    let Statement::Insert(insert) = parse("INSERT INTO t (id, v) VALUES ($1, $2), (1, DEFAULT)").unwrap().remove(0).statement
+    let Statement::Insert(insert) =
+        parse("INSERT INTO t (id, v) VALUES ($1, $2), (1, DEFAULT)").unwrap().remove(0).statement
     else {
         panic!()
     };
@@ -113,7 +125,8 @@ fn parameters_have_types() {
 fn changes_give_whole_rows() {
     let (catalog, session) = (catalog(), session());
     let binder = Binder::new(&catalog, &session);
-    let Statement::Update(update) = parse("UPDATE t SET v = v + 1, note = DEFAULT WHERE id = $1").unwrap().remove(0).statement
+    let Statement::Update(update) =
+        parse("UPDATE t SET v = v + 1, note = DEFAULT WHERE id = $1").unwrap().remove(0).statement
     else {
         panic!()
     };
@@ -122,7 +135,8 @@ fn changes_give_whole_rows() {
     assert_eq!(names, ["id", "v", "twice", "note", "__new_id", "__new_v", "__new_twice", "__new_note"]);
     assert_eq!(bound.rows.schema.types()[4..], bound.table.columns.types());
     assert_eq!(bound.rows.parameters, [SqlType::Int]);
-    let Statement::Delete(delete) = parse("DELETE FROM t AS x WHERE x.id IN (SELECT auction FROM bids)").unwrap().remove(0).statement
+    let Statement::Delete(delete) =
+        parse("DELETE FROM t AS x WHERE x.id IN (SELECT auction FROM bids)").unwrap().remove(0).statement
     else {
         panic!()
     };
@@ -174,7 +188,9 @@ fn plan(sql: &str) -> Result<String> {
             crate::sql::options::table_options(&create)?;
             binder.definition(&create, ObjectKind::Table, None).map(|definition| format!("{definition:?}"))
         }
-        Statement::CreateSink(create) => crate::sql::options::sink_options(&create).map(|options| format!("{options:?}")),
+        Statement::CreateSink(create) => {
+            crate::sql::options::sink_options(&create).map(|options| format!("{options:?}"))
+        }
         other => Ok(format!("{other:?}")),
     }
 }
@@ -187,7 +203,13 @@ fn views_become_graphs() {
         ("SELECT auction, count(*) FROM bids GROUP BY auction HAVING count(*) > 2", &["key auction", "revised"]),
         (
             "SELECT window_start, auction, count(*) AS n, avg(price) FROM TUMBLE(bids, ts, INTERVAL '10 seconds') GROUP BY 1, 2",
-            &["gate", "hidden watermark", "watermark has not reached", "late rows are kept", "key window_start, auction"],
+            &[
+                "gate",
+                "hidden watermark",
+                "watermark has not reached",
+                "late rows are kept",
+                "key window_start, auction",
+            ],
         ),
         (
             "SELECT window_end, max(price) FROM HOP(bids, ts, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY window_end EMIT ON WINDOW CLOSE",

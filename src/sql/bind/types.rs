@@ -13,7 +13,8 @@ use crate::types::SqlType;
 
 /// The type that `ty` names; `position` is where it is used.
 pub(super) fn sql_type(ty: &DataType) -> Result<SqlType> {
-    let refused = |what: &str, rewrite: &str| Err(Error::unsupported(format!("type {what} is not supported")).with_hint(rewrite));
+    let refused =
+        |what: &str, rewrite: &str| Err(Error::unsupported(format!("type {what} is not supported")).with_hint(rewrite));
     Ok(match ty {
         DataType::Bool | DataType::Boolean => SqlType::Boolean,
         DataType::SmallInt(None) | DataType::Int2(None) => SqlType::SmallInt,
@@ -61,8 +62,23 @@ pub(super) fn sql_type(ty: &DataType) -> Result<SqlType> {
 fn unknown(name: &ast::ObjectName) -> Error {
     let shown = name.to_string().to_lowercase();
     let known = [
-        "bigint", "int", "integer", "smallint", "double precision", "real", "numeric", "decimal", "varchar", "text",
-        "boolean", "date", "time", "timestamp", "timestamptz", "interval", "bytea",
+        "bigint",
+        "int",
+        "integer",
+        "smallint",
+        "double precision",
+        "real",
+        "numeric",
+        "decimal",
+        "varchar",
+        "text",
+        "boolean",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "interval",
+        "bytea",
     ];
     let error = Error::invalid(format!("type \"{shown}\" does not exist")).with_code(sqlstate::UNDEFINED_OBJECT);
     let hint = match shown.as_str() {

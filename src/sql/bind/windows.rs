@@ -20,7 +20,11 @@ use crate::types::SqlType;
 pub(super) struct Windows;
 
 impl RelationPlanner for Windows {
-    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> PlanResult<RelationPlanning> {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> PlanResult<RelationPlanning> {
         let Some(call) = Call::of(&relation) else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
@@ -92,7 +96,8 @@ impl Call {
         if let Window::Hop { slide_us, size_us, .. } = window
             && size_us / slide_us > 10_000
         {
-            return Err(self.error(format!("{} would put a row into more than 10000 windows", self.shown()))
+            return Err(self
+                .error(format!("{} would put a row into more than 10000 windows", self.shown()))
                 .with_hint("The slide comes first, then the size; choose a larger slide or a smaller size."));
         }
         let assign = WindowAssign::new(input, time, window).map_err(|error| {
@@ -115,7 +120,8 @@ impl Call {
                 Some(slot @ None) => *slot = Some(expr),
                 Some(Some(_)) => return Err(self.error(format!("an argument of {} is given twice", self.shown()))),
                 None => {
-                    let what = name.as_deref().map_or(format!("{} arguments", i + 1), |name| format!("argument \"{name}\""));
+                    let what =
+                        name.as_deref().map_or(format!("{} arguments", i + 1), |name| format!("argument \"{name}\""));
                     return Err(self
                         .error(format!("{} takes no {what}", self.shown()))
                         .with_hint(format!("Write {}.", usage(&self.name))));
@@ -163,10 +169,14 @@ impl Call {
         let fits = SqlType::from_arrow(&ty).is_ok_and(|ty| ty.is_timestamp());
         if !fits || !matches!(ty, DataType::Timestamp(_, _)) {
             let shown = SqlType::from_arrow(&ty).map_or_else(|_| ty.to_string(), |ty| ty.to_string());
-            return Err(Error::invalid(format!("column \"{}\" of type {shown} cannot be a time of {}", column.name, self.shown()))
-                .with_code(sqlstate::DATATYPE_MISMATCH)
-                .with_hint("It must be TIMESTAMP or TIMESTAMPTZ: cast it in a sub-query.")
-                .at(at));
+            return Err(Error::invalid(format!(
+                "column \"{}\" of type {shown} cannot be a time of {}",
+                column.name,
+                self.shown()
+            ))
+            .with_code(sqlstate::DATATYPE_MISMATCH)
+            .with_hint("It must be TIMESTAMP or TIMESTAMPTZ: cast it in a sub-query.")
+            .at(at));
         }
         Ok(column)
     }
@@ -185,7 +195,8 @@ impl Call {
     /// A constant interval in microseconds.
     fn interval(&self, name: &str, expr: &Expr, context: &mut dyn RelationPlannerContext) -> Result<i64> {
         let at = position(expr, self.position);
-        let planned = context.sql_to_expr(expr.clone(), &DFSchema::empty()).map_err(|error| translate(error, Some(at)))?;
+        let planned =
+            context.sql_to_expr(expr.clone(), &DFSchema::empty()).map_err(|error| translate(error, Some(at)))?;
         let value = match planned {
             LogicalExpr::Literal(value, _) => value.cast_to(&SqlType::Interval.arrow()).ok(),
             LogicalExpr::Cast(cast) => match cast.expr.as_ref() {
@@ -242,7 +253,9 @@ fn argument(arg: &FunctionArg) -> Option<(Option<String>, Expr)> {
     };
     match value {
         FunctionArgExpr::Expr(expr) => Some((name.map(|name| name.to_lowercase()), expr.clone())),
-        FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_) => None,
+        FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_) => {
+            None
+        }
     }
 }
 

@@ -56,9 +56,7 @@ fn option_value(cursor: &mut Cursor<'_>, key: &str) -> Result<String> {
     let minus = !interval && cursor.take(&Token::Minus);
     let text = match cursor.peek_nth(0) {
         Some(
-            Token::SingleQuotedString(text)
-            | Token::EscapedStringLiteral(text)
-            | Token::UnicodeStringLiteral(text),
+            Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) | Token::UnicodeStringLiteral(text),
         ) if !minus => text.clone(),
         Some(Token::DollarQuotedString(text)) if !minus => text.value.clone(),
         Some(Token::Number(number, _)) => format!("{}{number}", if minus { "-" } else { "" }),

@@ -106,7 +106,9 @@ fn column_entry(cursor: &mut Cursor<'_>, relation: &mut CreateRelation) -> Resul
         cursor.expect_words(&["as"])?;
         let expression = cursor.expression()?;
         if relation.watermark.is_some() {
-            return Err(Error::syntax("a relation has one watermark").with_hint("Keep one WATERMARK FOR.").at(position));
+            return Err(Error::syntax("a relation has one watermark")
+                .with_hint("Keep one WATERMARK FOR.")
+                .at(position));
         }
         relation.watermark = Some(WatermarkDeclaration { column, expression });
         return Ok(());

@@ -16,9 +16,13 @@ pub(super) fn statement(cursor: &Cursor<'_>, word: &str) -> Error {
         "truncate" => "Write DELETE FROM name.",
         "merge" => "Write UPDATE and INSERT.",
         "alter" => "DROP the object and CREATE it anew; its dependents with DROP ... CASCADE.",
-        "refresh" => "Nothing needs refreshing: a materialized view is kept up to date. WAIT FOR name waits until it is.",
+        "refresh" => {
+            "Nothing needs refreshing: a materialized view is kept up to date. WAIT FOR name waits until it is."
+        }
         "declare" | "fetch" | "close" | "move" => "Write COPY (SUBSCRIBE TO name) TO STDOUT, or SELECT with LIMIT.",
-        "prepare" | "execute" => "Use the driver's prepared statements (extended protocol), or send the statement itself.",
+        "prepare" | "execute" => {
+            "Use the driver's prepared statements (extended protocol), or send the statement itself."
+        }
         "backup" => "Stop the engine and copy its data directory.",
         "replay" => "Read the faults with SELECT * FROM ms_faults.name and insert mended rows again.",
         "recover" | "cancel" => "DROP the object and CREATE it anew.",

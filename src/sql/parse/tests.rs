@@ -72,7 +72,9 @@ fn everything_of_the_dialect_parses() {
 
 #[test]
 fn texts_and_positions_are_those_of_the_statement() {
-    let statements = parse(" SELECT 1 ;\n-- words\nCREATE MATERIALIZED VIEW ü AS SELECT 'é;' FROM t EMIT ON WINDOW CLOSE ;;").unwrap();
+    let statements =
+        parse(" SELECT 1 ;\n-- words\nCREATE MATERIALIZED VIEW ü AS SELECT 'é;' FROM t EMIT ON WINDOW CLOSE ;;")
+            .unwrap();
     assert_eq!(statements.len(), 2);
     assert_eq!((statements[0].text.as_str(), statements[0].position), ("SELECT 1", 2));
     assert_eq!(statements[1].position, 22);

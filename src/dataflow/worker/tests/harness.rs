@@ -113,7 +113,9 @@ impl Bench {
             let next = self.waiter.block_on(async { tokio::time::timeout(Duration::from_secs(30), next).await });
             match next {
                 Ok(Some(response)) => self.seen.push(response),
-                Ok(None) | Err(_) => panic!("waited for {what}; last seen: {:?}", self.seen.iter().rev().take(8).collect::<Vec<_>>()),
+                Ok(None) | Err(_) => {
+                    panic!("waited for {what}; last seen: {:?}", self.seen.iter().rev().take(8).collect::<Vec<_>>())
+                }
             }
         }
     }

@@ -1,0 +1,299 @@
+//! Authoring: what a CREATE statement makes of the catalog: names bound, graphs planned. Touches nothing, so that
+//! statements, EXPLAIN and `millstream check` share it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::base::{Error, Result, Settings, sqlstate};
+use crate::catalog::{Catalog, Relation, RelationKind, RelationWatermark, schemas};
+use crate::dataflow::Graph;
+use crate::dataflow::source::source_fault_schema;
+use crate::plan::{
+    EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
+};
+use crate::serving::QueryRunner;
+use crate::sql::{
+    self, BindMode, Binder, CreateRelation, CreateSink, CreateView, EmitClause, Name, ObjectKind, RelationDefinition,
+    SinkConnector, SinkFrom, SinkOptions, Statement as Sql,
+};
+use crate::types::{JobId, RelationId, Schema};
+
+use super::ddl::Ddl;
+use super::sources::check_source;
+
+/// Gives numbers that name nothing.
+pub(super) trait Numbers {
+    /// For a relation.
+    fn relation(&self) -> RelationId;
+    /// For a job.
+    fn job(&self) -> JobId;
+}
+
+/// Makes relations out of CREATE statements.
+pub(super) struct Author<'a> {
+    /// The catalog in which names are looked up.
+    pub catalog: &'a Catalog,
+    /// Holds our functions.
+    pub queries: &'a QueryRunner,
+    /// Limits of what is kept.
+    pub settings: &'a Settings,
+    /// Where numbers come from.
+    pub numbers: &'a dyn Numbers,
+    /// The statement as it was written.
+    pub text: &'a str,
+    /// Whether files may be opened (to infer columns).
+    pub may_open: bool,
+}
+
+/// What a statement makes.
+pub(super) struct Authored {
+    /// The change of the catalog.
+    pub ddl: Ddl,
+    /// What EXPLAIN prints of it; empty if it has no plan.
+    pub explain: String,
+}
+
+impl Author<'_> {
+    /// What `statement`, a CREATE, makes.
+    pub fn statement(&self, statement: &Sql) -> Result<Authored> {
+        match statement {
+            Sql::CreateSource(create) => self.source(create),
+            Sql::CreateTable(create) => self.table(create),
+            Sql::CreateView(create) => self.view(create),
+            Sql::CreateMaterializedView(create) => self.materialized_view(create),
+            Sql::CreateSink(create) => self.sink(create),
+            _ => Err(Error::internal("statement creates nothing")),
+        }
+    }
+
+    fn binder(&self) -> Binder<'_> {
+        Binder::new(self.catalog, self.queries.session_state())
+    }
+
+    /// A relation of this statement, with nothing but its columns.
+    fn relation(&self, id: RelationId, name: &Name, kind: RelationKind, columns: Schema) -> Result<Relation> {
+        let schema = name.schema.as_deref().unwrap_or(schemas::PUBLIC);
+        if let Some(found) = self.catalog.find(Some(schema), &name.name).filter(|found| found.id != id) {
+            return Err(Error::invalid(format!("{} already exists", found.title()))
+                .with_code(sqlstate::DUPLICATE_TABLE)
+                .with_hint("Choose another name, drop it first, or write IF NOT EXISTS.")
+                .at(name.position));
+        }
+        let mut relation = Relation::new(id, &name.name, kind, columns);
+        relation.schema_name = schema.to_string();
+        relation.sql = self.text.to_string();
+        Ok(relation)
+    }
+
+    fn keep(&self) -> KeepLimits {
+        KeepLimits { rows_max: self.settings.faults_keep as u64, bytes_max: self.settings.faults_keep_bytes.0 }
+    }
+
+    /// CREATE SOURCE: the source, and the job that keeps its undecodable records.
+    fn source(&self, create: &CreateRelation) -> Result<Authored> {
+        let options = sql::source_options(create)?;
+        check_source(&options).map_err(|error| error.at(create.name.position))?;
+        let unnamed = create.columns.iter().all(|column| column.generated.is_some());
+        let inferred = match unnamed {
+            true if self.may_open => {
+                Some(super::sources::infer(&options, self.settings).map_err(|error| error.at(create.name.position))?)
+            }
+            true => {
+                return Err(Error::unsupported("the columns of a source cannot be inferred without opening its files")
+                    .with_hint("List the columns with their types.")
+                    .at(create.name.position));
+            }
+            false => None,
+        };
+        let bound = self.binder().definition(create, ObjectKind::Source, inferred.as_ref())?;
+        let id = self.numbers.relation();
+        let mut source = self.relation(id, &create.name, RelationKind::Source, bound.schema.clone())?;
+        source.options = options.values;
+        source.append_only = true;
+        fill(&mut source, &bound)?;
+        let schema = source_fault_schema();
+        let id = self.numbers.relation();
+        let mut faults = Relation::new(id, &source.name, RelationKind::Faults(source.id), schema.clone());
+        faults.job = Some(self.numbers.job());
+        faults.graph = Some(graph_text(&plan_kept(id, &schema, self.keep())?)?);
+        Ok(Authored { ddl: Ddl::Create(vec![source, faults]), explain: String::new() })
+    }
+
+    /// CREATE TABLE: the table and its job.
+    fn table(&self, create: &CreateRelation) -> Result<Authored> {
+        sql::table_options(create)?;
+        let bound = self.binder().definition(create, ObjectKind::Table, None)?;
+        let id = self.numbers.relation();
+        let mut table = self.relation(id, &create.name, RelationKind::Table, bound.schema.clone())?;
+        fill(&mut table, &bound)?;
+        table.job = Some(self.numbers.job());
+        table.graph = Some(graph_text(&plan_table(&table)?)?);
+        Ok(Authored { ddl: Ddl::Create(vec![table]), explain: String::new() })
+    }
+
+    /// CREATE [OR REPLACE] VIEW.
+    fn view(&self, create: &CreateView) -> Result<Authored> {
+        if let EmitClause::WindowClose { position } = create.emit {
+            return Err(Error::unsupported("EMIT ON WINDOW CLOSE is for materialized views")
+                .with_hint("Write it in the materialized view that reads this view.")
+                .at(position));
+        }
+        let bound = self.binder().view(&create.query, &create.columns, BindMode::Read)?;
+        let schema = create.name.schema.as_deref().unwrap_or(schemas::PUBLIC);
+        let replaced = self.catalog.find(Some(schema), &create.name.name).filter(|_| create.or_replace);
+        let id = match &replaced {
+            Some(old) => {
+                old.require(RelationKind::View).map_err(|error| error.at(create.name.position))?;
+                old.id
+            }
+            None => self.numbers.relation(),
+        };
+        let mut view = self.relation(id, &create.name, RelationKind::View, bound.schema.clone())?;
+        view.depends_on = created_by_users(&bound.relations);
+        let ddl = if replaced.is_some() { Ddl::Replace(Box::new(view)) } else { Ddl::Create(vec![view]) };
+        Ok(Authored { ddl, explain: String::new() })
+    }
+
+    /// CREATE MATERIALIZED VIEW: the view, its late rows and faults, and the job that keeps them.
+    fn materialized_view(&self, create: &CreateView) -> Result<Authored> {
+        sql::view_options(&create.options)?;
+        let bound = self.binder().view(&create.query, &create.columns, BindMode::Stored)?;
+        let (id, late, faults) = (self.numbers.relation(), self.numbers.relation(), self.numbers.relation());
+        let mut view = self.relation(id, &create.name, RelationKind::MaterializedView, bound.schema.clone())?;
+        let request = ViewRequest {
+            plan: &bound.plan,
+            schema: &bound.schema,
+            emit: emit_mode(create.emit),
+            target: Target::View(id),
+            late: Some(late),
+            faults: Some(faults),
+            keep: self.keep(),
+        };
+        let planned = plan_view(&request, self.queries.session_state())?;
+        view.depends_on = created_by_users(&bound.relations);
+        view.primary_key.clone_from(&planned.key);
+        let relations = self.with_side_outputs(view, &planned, late, faults)?;
+        Ok(Authored { ddl: Ddl::Create(relations), explain: explain(&planned) })
+    }
+
+    /// CREATE SINK: the sink and its job.
+    fn sink(&self, create: &CreateSink) -> Result<Authored> {
+        let options = sql::sink_options(create)?;
+        let kept = options.values.clone();
+        let id = self.numbers.relation();
+        match &create.from {
+            SinkFrom::Relation(name) => {
+                let found = self.catalog.resolve(name.schema.as_deref(), &name.name);
+                let from = found.map_err(|error| error.at(name.position))?;
+                let graph = plan_sink(&from, id).map_err(|error| error.at(name.position))?;
+                check_changes(create, &options, from.append_only)?;
+                let mut sink = self.relation(id, &create.name, RelationKind::Sink, from.columns.clone())?;
+                sink.depends_on = BTreeSet::from([from.id]);
+                sink.options = kept;
+                sink.append_only = from.append_only;
+                sink.job = Some(self.numbers.job());
+                let explain = graph.to_string();
+                sink.graph = Some(graph_text(&graph)?);
+                Ok(Authored { ddl: Ddl::Create(vec![sink]), explain })
+            }
+            SinkFrom::Query { query, emit } => {
+                let bound = self.binder().view(query, &[], BindMode::Stored)?;
+                let (late, faults) = (self.numbers.relation(), self.numbers.relation());
+                let request = ViewRequest {
+                    plan: &bound.plan,
+                    schema: &bound.schema,
+                    emit: emit_mode(*emit),
+                    target: Target::Sink(id),
+                    late: Some(late),
+                    faults: Some(faults),
+                    keep: self.keep(),
+                };
+                let planned = plan_view(&request, self.queries.session_state())?;
+                check_changes(create, &options, planned.append_only)?;
+                let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
+                sink.depends_on = created_by_users(&bound.relations);
+                sink.options = kept;
+                let relations = self.with_side_outputs(sink, &planned, late, faults)?;
+                Ok(Authored { ddl: Ddl::Create(relations), explain: explain(&planned) })
+            }
+        }
+    }
+
+    /// `main` with its graph, then the relations of its late rows and faults.
+    fn with_side_outputs(
+        &self,
+        mut main: Relation,
+        planned: &PlannedView,
+        late: RelationId,
+        faults: RelationId,
+    ) -> Result<Vec<Relation>> {
+        main.append_only = planned.append_only;
+        main.job = Some(self.numbers.job());
+        main.graph = Some(graph_text(&planned.graph)?);
+        let (id, name) = (main.id, main.name.clone());
+        let mut relations = vec![main];
+        if let Some(schema) = &planned.late {
+            relations.push(Relation::new(late, &name, RelationKind::Late(id), schema.clone()));
+        }
+        if let Some(schema) = &planned.faults {
+            relations.push(Relation::new(faults, &name, RelationKind::Faults(id), schema.clone()));
+        }
+        Ok(relations)
+    }
+}
+
+/// An updating relation can be sent only with its epochs and weights.
+fn check_changes(create: &CreateSink, options: &SinkOptions, append_only: bool) -> Result<()> {
+    if !options.snapshot {
+        return Err(Error::unsupported("option \"snapshot\": a sink of changes only is not supported")
+            .with_hint("Leave it out: the present contents are sent first."));
+    }
+    match &options.connector {
+        SinkConnector::File { .. } if !append_only && !options.changelog => {
+            Err(Error::unsupported(format!("sink \"{}\" would have to take rows back", create.name.name))
+                .with_detail("What it sends is revised as its inputs change; rows of a file cannot be taken back.")
+                .with_hint(
+                    "Write EMIT ON WINDOW CLOSE, or changelog = true: each row then tells ms_epoch and ms_weight.",
+                )
+                .at(create.name.position))
+        }
+        SinkConnector::File { .. } | SinkConnector::Blackhole => Ok(()),
+    }
+}
+
+fn emit_mode(emit: EmitClause) -> EmitMode {
+    match emit {
+        EmitClause::Changes => EmitMode::Changes,
+        EmitClause::WindowClose { position } => EmitMode::WindowClose { position },
+    }
+}
+
+/// What its definition says of the rows of a source or table.
+fn fill(relation: &mut Relation, bound: &RelationDefinition) -> Result<()> {
+    let json = |expr: &crate::functions::Expr| {
+        serde_json::to_value(expr)
+            .map_err(|error| Error::internal("expression is not spelled as JSON").caused_by(error))
+    };
+    relation.primary_key.clone_from(&bound.primary_key);
+    for (column, expr) in &bound.generated {
+        relation.generated.insert(*column, json(expr)?);
+    }
+    if let Some(watermark) = &bound.watermark {
+        let expression = json(&watermark.expression)?;
+        relation.watermark = Some(RelationWatermark { column: watermark.column, expression });
+    }
+    Ok(())
+}
+
+/// The relations that were created by statements: what a definition depends on.
+fn created_by_users(relations: &[Arc<Relation>]) -> BTreeSet<RelationId> {
+    let created = relations.iter().filter(|relation| relation.kind != RelationKind::System);
+    created.map(|relation| relation.id).collect()
+}
+
+/// The graph's JSON as the catalog keeps it.
+fn graph_text(graph: &Graph) -> Result<Arc<str>> {
+    let bytes = graph.to_json()?;
+    let text = String::from_utf8(bytes).map_err(|error| Error::internal("graph is not text").caused_by(error))?;
+    Ok(text.into())
+}

@@ -1,0 +1,128 @@
+//! `millstream check`: statements planned one after another against a catalog in memory. Opens nothing.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use crate::base::{Error, Result, Settings};
+use crate::catalog::Catalog;
+use crate::functions::session_state_builder;
+use crate::serving::{QueryLimits, QueryRunner};
+use crate::sql::{self, BindMode, Binder, Statement as Sql};
+use crate::types::{JobId, RelationId};
+
+use super::api::{SqlChecker, Statement};
+use super::author::{Author, Numbers};
+use super::ddl::Ddl;
+
+/// Plans statements without running them.
+pub struct Checker {
+    settings: Settings,
+    catalog: Catalog,
+    queries: QueryRunner,
+    next: Cell<u64>,
+}
+
+/// Numbers of one check.
+struct Counted<'a>(&'a Cell<u64>);
+
+impl Numbers for Counted<'_> {
+    fn relation(&self) -> RelationId {
+        self.0.set(self.0.get() + 1);
+        RelationId(self.0.get())
+    }
+
+    fn job(&self) -> JobId {
+        self.0.set(self.0.get() + 1);
+        JobId(self.0.get())
+    }
+}
+
+impl Checker {
+    /// A checker with an empty catalog.
+    pub fn new(settings: &Settings) -> Result<Checker> {
+        let limits = QueryLimits { threads: 1, memory_bytes: 64 << 20 };
+        let queries = QueryRunner::start(&limits, session_state_builder)?;
+        Ok(Checker { settings: settings.clone(), catalog: Catalog::new(), queries, next: Cell::new(0) })
+    }
+
+    fn drop_relations(&mut self, statement: &sql::Drop) -> Result<()> {
+        for name in &statement.names {
+            match self.catalog.resolve(name.schema.as_deref(), &name.name) {
+                Ok(found) => {
+                    let ddl = Ddl::Drop { relations: vec![found.id], cascade: statement.cascade };
+                    ddl.apply(&mut self.catalog)?;
+                }
+                Err(_) if statement.if_exists => {}
+                Err(error) => return Err(error.at(name.position)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SqlChecker for Checker {
+    fn parse(&mut self, text: &str) -> Result<Vec<Statement>> {
+        super::session::statements(text)
+    }
+
+    fn check(&mut self, statement: &Statement) -> Result<String> {
+        let parsed: &sql::ParsedStatement =
+            statement.parsed.downcast_ref().ok_or_else(|| Error::internal("statement was not parsed here"))?;
+        let binder = Binder::new(&self.catalog, self.queries.session_state());
+        match &parsed.statement {
+            Sql::CreateSource(_)
+            | Sql::CreateTable(_)
+            | Sql::CreateView(_)
+            | Sql::CreateMaterializedView(_)
+            | Sql::CreateSink(_) => {
+                let author = Author {
+                    catalog: &self.catalog,
+                    queries: &self.queries,
+                    settings: &self.settings,
+                    numbers: &Counted(&self.next),
+                    text: &parsed.text,
+                    may_open: false,
+                };
+                let authored = author.statement(&parsed.statement)?;
+                authored.ddl.apply(&mut self.catalog)?;
+                return Ok(authored.explain);
+            }
+            Sql::Drop(statement) => self.drop_relations(statement)?,
+            Sql::Query(query) => {
+                let bound = binder.query(query, BindMode::Read, &[])?;
+                return Ok(bound.plan.display_indent().to_string());
+            }
+            Sql::Insert(insert) => drop(binder.insert(insert, &[])?),
+            Sql::Update(update) => drop(binder.update(update, &[])?),
+            Sql::Delete(delete) => drop(binder.delete(delete, &[])?),
+            Sql::Explain(explain) => {
+                let inner = sql::ParsedStatement {
+                    statement: explain.statement.clone(),
+                    text: parsed.text.clone(),
+                    position: parsed.position,
+                };
+                let inner = Statement { parsed: Arc::new(inner), ..statement.clone() };
+                return self.check(&inner);
+            }
+            Sql::Subscribe(subscribe) => {
+                let name = &subscribe.relation;
+                let found = self.catalog.resolve(name.schema.as_deref(), &name.name);
+                found.map_err(|error| error.at(name.position))?;
+            }
+            Sql::Empty
+            | Sql::Copy(_)
+            | Sql::Show(_)
+            | Sql::Describe(_)
+            | Sql::Flush
+            | Sql::WaitFor(_)
+            | Sql::Set(_)
+            | Sql::Reset(_)
+            | Sql::Begin
+            | Sql::Commit
+            | Sql::Rollback
+            | Sql::Discard
+            | Sql::Deallocate(_) => {}
+        }
+        Ok(String::new())
+    }
+}

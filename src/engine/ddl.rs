@@ -1,0 +1,76 @@
+//! Changes of the catalog as the epoch log keeps them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Error, Result};
+use crate::catalog::{Catalog, Relation};
+use crate::types::RelationId;
+
+/// One change of the catalog; it takes effect whole, at one epoch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ddl {
+    /// New relations: one that was named by a statement, then its late rows and faults.
+    Create(Vec<Relation>),
+    /// A view in the place of the one with its number.
+    Replace(Box<Relation>),
+    /// Relations to be forgotten, with what belongs to them.
+    Drop {
+        /// Those that were named.
+        relations: Vec<RelationId>,
+        /// Whether what depends on them goes too.
+        cascade: bool,
+    },
+}
+
+/// What a change did to the catalog.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Relations that are new, each after what it depends on.
+    pub created: Vec<Arc<Relation>>,
+    /// Relations that are gone, dependents first.
+    pub dropped: Vec<Arc<Relation>>,
+}
+
+impl Ddl {
+    /// As it lies in the log.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::internal("change of the catalog is not spelled as JSON").caused_by(error))
+    }
+
+    /// From the bytes of [`Ddl::encode`].
+    pub(super) fn decode(bytes: &[u8]) -> Result<Ddl> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::corrupt("change of the catalog in the epoch log is not readable")
+                .with_hint("Start the version of millstream that wrote this data directory.")
+                .caused_by(error)
+        })
+    }
+
+    /// Makes the change in `catalog`; on an error nothing is changed.
+    pub(super) fn apply(&self, catalog: &mut Catalog) -> Result<Applied> {
+        let mut changed = catalog.clone();
+        let mut applied = Applied::default();
+        match self {
+            Ddl::Create(relations) => {
+                for relation in relations {
+                    applied.created.push(changed.create(relation.clone())?);
+                }
+            }
+            Ddl::Replace(relation) => drop(changed.replace(Relation::clone(relation))?),
+            Ddl::Drop { relations, cascade } => {
+                for relation in relations {
+                    // A cascade may have taken it already.
+                    if changed.by_id(*relation).is_some() {
+                        applied.dropped.extend(changed.drop(*relation, *cascade)?);
+                    }
+                }
+            }
+        }
+        *catalog = changed;
+        Ok(applied)
+    }
+}

@@ -1,0 +1,87 @@
+//! CREATE and DROP: authored, then one change of the catalog at one epoch.
+
+use crate::base::Result;
+use crate::sql::{Drop as DropStatement, Name, Statement as Sql};
+
+use super::super::api::{Notice, Outcome};
+use super::super::author::{Author, Authored};
+use super::super::ddl::Ddl;
+use super::super::request::Request;
+use super::Work;
+use super::show::catalog_kind;
+
+impl Work<'_> {
+    /// CREATE SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK.
+    pub(super) async fn create(&mut self, statement: &Sql) -> Result<Outcome> {
+        let (tag, name, if_not_exists) = match statement {
+            Sql::CreateSource(create) => ("CREATE SOURCE", &create.name, create.if_not_exists),
+            Sql::CreateTable(create) => ("CREATE TABLE", &create.name, create.if_not_exists),
+            Sql::CreateView(create) => ("CREATE VIEW", &create.name, create.if_not_exists),
+            Sql::CreateMaterializedView(create) => ("CREATE MATERIALIZED VIEW", &create.name, create.if_not_exists),
+            Sql::CreateSink(create) => ("CREATE SINK", &create.name, create.if_not_exists),
+            _ => return Err(crate::base::Error::internal("statement creates nothing")),
+        };
+        self.refuse_in_block(tag)?;
+        if let Some(outcome) = self.exists(name, if_not_exists, tag) {
+            return Ok(outcome);
+        }
+        let authored = self.author(statement)?;
+        self.make(authored.ddl).await?;
+        Ok(self.done(tag))
+    }
+
+    /// What a CREATE statement would make.
+    pub(super) fn author(&self, statement: &Sql) -> Result<Authored> {
+        let catalog = self.catalog();
+        let author = Author {
+            catalog: &catalog,
+            queries: &self.handle.queries,
+            settings: &self.handle.shared.settings,
+            numbers: &*self.handle.shared,
+            text: self.text,
+            may_open: true,
+        };
+        author.statement(statement)
+    }
+
+    /// DROP.
+    pub(super) async fn drop_relations(&mut self, statement: &DropStatement) -> Result<Outcome> {
+        let tag = format!("DROP {}", statement.kind.to_string().to_uppercase());
+        self.refuse_in_block(&tag)?;
+        let catalog = self.catalog();
+        let mut relations = Vec::new();
+        for name in &statement.names {
+            match catalog.resolve(name.schema.as_deref(), &name.name) {
+                Ok(relation) => {
+                    relation.require(catalog_kind(statement.kind)).map_err(|error| error.at(name.position))?;
+                    relations.push(relation.id);
+                }
+                Err(_) if statement.if_exists => {
+                    self.notices.push(Notice::new(format!("{} \"{name}\" does not exist, skipping", statement.kind)));
+                }
+                Err(error) => return Err(error.at(name.position)),
+            }
+        }
+        if !relations.is_empty() {
+            let tables = relations.clone();
+            self.make(Ddl::Drop { relations, cascade: statement.cascade }).await?;
+            tables.into_iter().for_each(|table| self.handle.tables.forget(table));
+        }
+        Ok(self.done(tag))
+    }
+
+    /// IF NOT EXISTS of a name that is taken: nothing to do but to say so.
+    fn exists(&mut self, name: &Name, if_not_exists: bool, tag: &str) -> Option<Outcome> {
+        let schema = name.schema.as_deref().unwrap_or(crate::catalog::schemas::PUBLIC);
+        let found = self.catalog().find(Some(schema), &name.name).filter(|_| if_not_exists)?;
+        self.notices.push(Notice::new(format!("{} already exists, skipping", found.title())));
+        Some(self.done(tag))
+    }
+
+    /// Makes a change of the catalog and waits until it is on disk and installed.
+    async fn make(&mut self, ddl: Ddl) -> Result<()> {
+        let epoch = self.ask(|reply| Request::Ddl { ddl, reply }).await?;
+        self.inner.least = self.inner.least.max(epoch);
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! Sessions: one client's conversation. A statement runs on the engine's own threads; dropping it ends it.
+
+mod change;
+mod control;
+mod create;
+mod explain;
+mod query;
+mod show;
+mod subscribe;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::ArrayRef;
+use async_trait::async_trait;
+use tokio::sync::{Mutex, oneshot};
+
+use crate::base::{Error, Result, SessionSettings, sqlstate};
+use crate::catalog::Catalog;
+use crate::sql::{self, Statement as Sql};
+use crate::types::{Epoch, SqlType};
+
+use super::api::{CancelToken, Notice, Outcome, Prepared, SqlSession, Statement, TransactionState};
+use super::handle::Handle;
+use super::request::{Reply, Request};
+use transaction::Transaction;
+
+/// Longer than any server runs.
+const FOR_EVER: Duration = Duration::from_secs(86_400 * 3650);
+
+/// One client's conversation with the engine.
+pub struct Session {
+    handle: Arc<Handle>,
+    settings: SessionSettings,
+    /// What statements of this session share; locked while one runs.
+    inner: Arc<Mutex<Inner>>,
+    /// As of the end of the last statement.
+    transaction: TransactionState,
+}
+
+/// What one statement leaves to the next.
+pub(super) struct Inner {
+    /// The newest epoch that this session has written to or read at: it never reads below it.
+    pub least: Epoch,
+    /// The open transaction block.
+    pub transaction: Option<Transaction>,
+    /// Whether the block has failed.
+    pub failed: bool,
+    /// Whether this session made epochs manual.
+    manual: bool,
+}
+
+/// One statement under way.
+pub(super) struct Work<'a> {
+    pub handle: &'a Arc<Handle>,
+    pub settings: &'a SessionSettings,
+    pub inner: &'a mut Inner,
+    pub text: &'a str,
+    pub parameters: &'a [ArrayRef],
+    pub notices: Vec<Notice>,
+}
+
+/// The statements of a text; what stands between two semicolons alone is none.
+pub(super) fn statements(text: &str) -> Result<Vec<Statement>> {
+    let parsed = sql::parse(text)?.into_iter().filter(|parsed| !matches!(parsed.statement, Sql::Empty));
+    let statement = |parsed: sql::ParsedStatement| Statement {
+        text: parsed.text.as_str().into(),
+        position: parsed.position,
+        parsed: Arc::new(parsed),
+    };
+    Ok(parsed.map(statement).collect())
+}
+
+impl Session {
+    /// A new session.
+    pub(super) fn new(handle: Arc<Handle>, settings: SessionSettings) -> Session {
+        let inner = Inner { least: Epoch::ZERO, transaction: None, failed: false, manual: false };
+        let inner = Arc::new(Mutex::new(inner));
+        Session { handle, settings, inner, transaction: TransactionState::Idle }
+    }
+
+    fn parsed<'a>(&self, statement: &'a Statement) -> Result<&'a sql::ParsedStatement> {
+        statement.parsed.downcast_ref().ok_or_else(|| Error::internal("statement was parsed by another session"))
+    }
+
+    /// SET, RESET and SHOW of a setting are answered here: the settings are the session's own.
+    fn setting(&mut self, statement: &Sql) -> Option<Result<Outcome>> {
+        control::setting(&mut self.settings, statement)
+    }
+}
+
+#[async_trait]
+impl SqlSession for Session {
+    fn parse(&mut self, text: &str) -> Result<Vec<Statement>> {
+        statements(text)
+    }
+
+    async fn prepare(&mut self, statement: &Statement, parameters: &[Option<SqlType>]) -> Result<Prepared> {
+        let parsed = self.parsed(statement)?;
+        query::prepare(&self.handle, &parsed.statement, parameters)
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        parameters: &[ArrayRef],
+        cancel: CancelToken,
+    ) -> Result<Outcome> {
+        let parsed = self.parsed(statement)?;
+        let failed = self.transaction == TransactionState::Failed;
+        if !failed && let Some(outcome) = self.setting(&parsed.statement) {
+            if let Sql::Set(set) = &parsed.statement
+                && set.name.eq_ignore_ascii_case("epoch")
+                && outcome.is_ok()
+            {
+                let manual = self.settings.epoch_is_manual();
+                self.inner.lock().await.manual = manual;
+                self.handle.send(Request::SetManual(manual))?;
+            }
+            return outcome;
+        }
+        let (handle, settings, inner) = (Arc::clone(&self.handle), self.settings.clone(), Arc::clone(&self.inner));
+        let (statement, parameters) = (statement.clone(), parameters.to_vec());
+        let task = self.handle.spawn(async move {
+            let mut inner = inner.lock().await;
+            let parsed: &sql::ParsedStatement =
+                statement.parsed.downcast_ref().ok_or_else(|| Error::internal("statement was not parsed here"))?;
+            let mut work = Work {
+                handle: &handle,
+                settings: &settings,
+                inner: &mut inner,
+                text: &parsed.text,
+                parameters: &parameters,
+                notices: Vec::new(),
+            };
+            let outcome = work.run(&parsed.statement).await;
+            if outcome.is_err() && inner.transaction.is_some() {
+                inner.transaction = None;
+                inner.failed = true;
+            }
+            let state = match (inner.failed, &inner.transaction) {
+                (true, _) => TransactionState::Failed,
+                (false, Some(_)) => TransactionState::Open,
+                (false, None) => TransactionState::Idle,
+            };
+            outcome.map(|outcome| (outcome, state)).map_err(|error| (error, state).0)
+        });
+        let result = tokio::select! {
+            result = task => result,
+            reason = cancel.cancelled() => Err(reason.error()),
+        };
+        match result {
+            Ok((outcome, state)) => {
+                self.transaction = state;
+                Ok(query::cancellable(outcome, cancel))
+            }
+            Err(error) => {
+                if self.transaction == TransactionState::Open {
+                    self.transaction = TransactionState::Failed;
+                    let mut inner = self.inner.lock().await;
+                    inner.transaction = None;
+                    inner.failed = true;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn transaction(&self) -> TransactionState {
+        self.transaction
+    }
+
+    fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    fn settings_mut(&mut self) -> &mut SessionSettings {
+        &mut self.settings
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.inner.try_lock().is_ok_and(|inner| inner.manual) {
+            // The engine may have ended.
+            drop(self.handle.send(Request::SetManual(false)));
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Runs one statement.
+    pub(super) async fn run(&mut self, statement: &Sql) -> Result<Outcome> {
+        if self.inner.failed && !matches!(statement, Sql::Rollback | Sql::Commit) {
+            return Err(Error::invalid(
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )
+            .with_code(sqlstate::IN_FAILED_TRANSACTION)
+            .with_hint("Send ROLLBACK."));
+        }
+        match statement {
+            Sql::Empty => Ok(self.done("")),
+            Sql::Query(query) => self.query(query).await,
+            Sql::Insert(insert) => self.insert(insert).await,
+            Sql::Update(update) => self.update(update).await,
+            Sql::Delete(delete) => self.delete(delete).await,
+            Sql::CreateSource(_)
+            | Sql::CreateTable(_)
+            | Sql::CreateView(_)
+            | Sql::CreateMaterializedView(_)
+            | Sql::CreateSink(_) => self.create(statement).await,
+            Sql::Drop(drop) => self.drop_relations(drop).await,
+            Sql::Subscribe(subscribe) => self.subscribe(subscribe).await,
+            Sql::Copy(copy) => self.copy(copy).await,
+            Sql::Explain(explain) => self.explain(&explain.statement).await,
+            Sql::Show(show) => self.show(show).await,
+            Sql::Describe(name) => self.describe(name),
+            Sql::Flush => self.flush().await,
+            Sql::WaitFor(names) => self.wait_for(names).await,
+            Sql::Begin => self.begin(),
+            Sql::Commit => self.commit().await,
+            Sql::Rollback => self.rollback(),
+            Sql::Set(_) | Sql::Reset(_) => Ok(self.done("SET")),
+            Sql::Discard => Ok(self.done("DISCARD ALL")),
+            Sql::Deallocate(name) => Ok(self.done(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })),
+        }
+    }
+
+    /// No rows, this tag, and the notices so far.
+    pub(super) fn done(&mut self, tag: impl Into<String>) -> Outcome {
+        Outcome::Done { tag: tag.into(), notices: std::mem::take(&mut self.notices) }
+    }
+
+    /// The catalog as it is now.
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.handle.shared.catalog.read())
+    }
+
+    /// Asks the coordinator and waits for its answer.
+    pub(super) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.handle.send(request(reply))?;
+        answer.await.unwrap_or_else(|_| Err(super::handle::stopped()))
+    }
+
+    /// When a read that begins now gives up.
+    pub(super) fn read_deadline(&self) -> Instant {
+        Instant::now() + self.settings.read_timeout().unwrap_or(FOR_EVER)
+    }
+
+    /// Fails inside a transaction block: for statements that cannot be part of one.
+    pub(super) fn refuse_in_block(&self, what: &str) -> Result<()> {
+        if self.inner.transaction.is_none() {
+            return Ok(());
+        }
+        Err(Error::unsupported(format!("{what} cannot run inside a transaction block"))
+            .with_hint("COMMIT or ROLLBACK first, and send it alone."))
+    }
+}

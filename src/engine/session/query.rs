@@ -1,0 +1,192 @@
+//! SELECT: bound, granted an epoch at which everything it names can be read, run on the query threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+
+use crate::base::{Error, Result};
+use crate::catalog::{Relation, RelationKind};
+use crate::plan::for_batch;
+use crate::serving::{RowStream, rows_table, stream_table};
+use crate::sql::{BindMode, Binder, BoundQuery, CopyFormat as SqlCopyFormat, Query, Show, Statement as Sql};
+use crate::types::{Column, Epoch, RelationId, Schema, SqlType};
+
+use super::super::api::{CancelToken, CopyFormat, Outcome, Prepared, Tag};
+use super::super::handle::Handle;
+use super::super::request::{ReadGrant, Request};
+use super::super::sources::read_bounded;
+use super::Work;
+
+/// What a statement's parameters and rows are, without running it.
+pub(super) fn prepare(handle: &Handle, statement: &Sql, given: &[Option<SqlType>]) -> Result<Prepared> {
+    let catalog = Arc::clone(&handle.shared.catalog.read());
+    let binder = Binder::new(&catalog, handle.queries.session_state());
+    let text = |names: &[&str]| Schema::new(names.iter().map(|name| Column::new(*name, SqlType::Varchar)).collect());
+    let (parameters, columns) = match statement {
+        Sql::Query(query) => {
+            let bound = binder.query(query, BindMode::Read, given)?;
+            (bound.parameters, Some(bound.schema))
+        }
+        Sql::Insert(insert) => (binder.insert(insert, given)?.rows.parameters, None),
+        Sql::Update(update) => (binder.update(update, given)?.rows.parameters, None),
+        Sql::Delete(delete) => (binder.delete(delete, given)?.rows.parameters, None),
+        Sql::Subscribe(subscribe) => {
+            let relation = catalog.resolve(subscribe.relation.schema.as_deref(), &subscribe.relation.name)?;
+            (Vec::new(), Some(crate::serving::subscription_schema(&relation.columns)))
+        }
+        Sql::Explain(_) => (Vec::new(), Some(text(&["QUERY PLAN"]))),
+        Sql::Show(Show::Setting(name)) => (Vec::new(), Some(text(&[name]))),
+        Sql::Show(show) => (Vec::new(), Some(super::show::show_schema(show))),
+        Sql::Describe(_) => (Vec::new(), Some(super::show::describe_schema())),
+        Sql::Empty
+        | Sql::CreateSource(_)
+        | Sql::CreateTable(_)
+        | Sql::CreateView(_)
+        | Sql::CreateMaterializedView(_)
+        | Sql::CreateSink(_)
+        | Sql::Drop(_)
+        | Sql::Copy(_)
+        | Sql::Flush
+        | Sql::WaitFor(_)
+        | Sql::Set(_)
+        | Sql::Reset(_)
+        | Sql::Begin
+        | Sql::Commit
+        | Sql::Rollback
+        | Sql::Discard
+        | Sql::Deallocate(_) => (Vec::new(), None),
+    };
+    Ok(Prepared { parameters, columns })
+}
+
+/// The rows of `outcome` end with an error once `cancel` says so.
+pub(super) fn cancellable(outcome: Outcome, cancel: CancelToken) -> Outcome {
+    let guard = |rows: RowStream| -> RowStream {
+        let state = Some((rows, cancel.clone()));
+        futures::stream::unfold(state, |state| async move {
+            let (mut rows, cancel) = state?;
+            let next = tokio::select! {
+                biased;
+                reason = cancel.cancelled() => return Some((Err(reason.error()), None)),
+                next = rows.next() => next?,
+            };
+            Some((next, Some((rows, cancel))))
+        })
+        .boxed()
+    };
+    match outcome {
+        Outcome::Rows { schema, rows, tag, notices } => Outcome::Rows { schema, rows: guard(rows), tag, notices },
+        Outcome::CopyOut { schema, rows, format } => Outcome::CopyOut { schema, rows: guard(rows), format },
+        Outcome::Done { tag, notices } => Outcome::Done { tag, notices },
+    }
+}
+
+impl Work<'_> {
+    /// SELECT.
+    pub(super) async fn query(&mut self, query: &Query) -> Result<Outcome> {
+        let (schema, rows) = self.select(query).await?;
+        let notices = std::mem::take(&mut self.notices);
+        Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SELECT"), notices })
+    }
+
+    /// COPY (...) TO STDOUT.
+    pub(super) async fn copy(&mut self, copy: &crate::sql::Copy) -> Result<Outcome> {
+        let mut format = match copy.format {
+            SqlCopyFormat::Text => CopyFormat::text(),
+            SqlCopyFormat::Csv => CopyFormat::csv(),
+        };
+        format.header = copy.header;
+        let (schema, rows) = match &copy.from {
+            crate::sql::CopyFrom::Query(query) => self.select(query).await?,
+            crate::sql::CopyFrom::Subscribe(subscribe) => self.changes(subscribe).await?,
+        };
+        Ok(Outcome::CopyOut { schema, rows, format })
+    }
+
+    async fn select(&mut self, query: &Query) -> Result<(Schema, RowStream)> {
+        let catalog = self.catalog();
+        let binder = Binder::new(&catalog, self.handle.queries.session_state());
+        let given = self.parameter_types()?;
+        let bound = binder.query(query, BindMode::Read, &given)?.with_parameters(self.parameters)?;
+        let schema = bound.schema.clone();
+        Ok((schema, self.rows(bound, None).await?))
+    }
+
+    /// The types of the parameters that came with the statement.
+    pub(super) fn parameter_types(&self) -> Result<Vec<Option<SqlType>>> {
+        let ty = |array: &arrow::array::ArrayRef| match array.data_type() {
+            // Text may stand for any type: what the statement says counts.
+            arrow::datatypes::DataType::Utf8 => Ok(None),
+            other => SqlType::from_arrow(other).map(Some),
+        };
+        self.parameters.iter().map(ty).collect()
+    }
+
+    /// Runs a bound query; `own` stands for the contents of one table.
+    pub(super) async fn rows(
+        &mut self,
+        bound: BoundQuery,
+        own: Option<(RelationId, RecordBatch)>,
+    ) -> Result<RowStream> {
+        let (mut published, mut given) = (Vec::new(), BTreeMap::new());
+        for relation in &bound.relations {
+            match relation.kind {
+                RelationKind::Table
+                | RelationKind::MaterializedView
+                | RelationKind::Late(_)
+                | RelationKind::Faults(_) => {
+                    published.push(relation.id);
+                }
+                RelationKind::System => {
+                    let name = relation.name.clone();
+                    let rows = self.ask(|reply| Request::SystemView { name, reply }).await?;
+                    given.insert(relation.id, rows);
+                }
+                RelationKind::Source | RelationKind::View | RelationKind::Sink => {}
+            }
+        }
+        given.extend(own);
+        published.retain(|relation| !given.contains_key(relation));
+        let (set, plan) = if published.is_empty() {
+            (None, bound.plan)
+        } else {
+            let epoch = self.read_epoch();
+            let grant = self.grant(&published, epoch).await?;
+            (Some(grant.set), bound.plan)
+        };
+        let plan = for_batch(plan, &mut |relation: &Arc<Relation>| {
+            if let Some(rows) = given.get(&relation.id) {
+                return rows_table(rows.clone());
+            }
+            match (relation.kind, &set) {
+                (RelationKind::Source, _) => {
+                    let reader = read_bounded(relation, &self.handle.shared.settings)?;
+                    stream_table(&relation.columns, reader)
+                }
+                (_, Some(set)) => set.table(relation.id),
+                (_, None) => Err(Error::internal(format!("{} is read without an epoch", relation.title()))),
+            }
+        })?;
+        Ok(self.handle.queries.run(plan))
+    }
+
+    /// The epoch below which this statement does not read.
+    fn read_epoch(&self) -> Epoch {
+        let block = self.inner.transaction.as_ref().and_then(|transaction| transaction.epoch);
+        block.unwrap_or(self.inner.least)
+    }
+
+    /// Waits until `relations` can be read together at `least` or later.
+    pub(super) async fn grant(&mut self, relations: &[RelationId], least: Epoch) -> Result<ReadGrant> {
+        let (relations, deadline) = (relations.to_vec(), self.read_deadline());
+        let least = least.max(self.inner.least);
+        let grant = self.ask(|reply| Request::Read { relations, least, deadline, reply }).await?;
+        self.inner.least = self.inner.least.max(grant.epoch);
+        if let Some(transaction) = &mut self.inner.transaction {
+            transaction.epoch.get_or_insert(grant.epoch);
+        }
+        Ok(grant)
+    }
+}

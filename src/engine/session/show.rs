@@ -1,0 +1,109 @@
+//! SHOW of objects and jobs, SHOW CREATE, DESCRIBE.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+
+use crate::base::Result;
+use crate::catalog::{Relation, RelationKind};
+use crate::sql::{Name, ObjectKind, Show};
+use crate::types::{Column, Schema, SqlType};
+
+use super::super::api::{Outcome, Tag};
+use super::super::request::Request;
+use super::Work;
+use super::control::text_rows;
+
+const OBJECTS: [&str; 1] = ["name"];
+const CREATE: [&str; 2] = ["name", "create_sql"];
+const DESCRIBE: [&str; 4] = ["column", "type", "nullable", "note"];
+
+fn text(names: &[&str]) -> Schema {
+    Schema::new(names.iter().map(|name| Column::new(*name, SqlType::Varchar)).collect())
+}
+
+/// The columns of a SHOW, apart from that of a setting.
+pub(super) fn show_schema(show: &Show) -> Schema {
+    match show {
+        Show::Objects(_) => text(&OBJECTS),
+        Show::Create { .. } => text(&CREATE),
+        Show::AllSettings => text(&["name", "setting", "description"]),
+        Show::Setting(name) => text(&[name]),
+        Show::Jobs => {
+            let jobs = crate::catalog::system_view_definitions().iter().find(|view| view.name == "ms_jobs");
+            jobs.map(|view| view.schema.clone()).unwrap_or_default()
+        }
+    }
+}
+
+/// The columns of DESCRIBE.
+pub(super) fn describe_schema() -> Schema {
+    text(&DESCRIBE)
+}
+
+/// The catalog's word for a kind of statement.
+pub(super) fn catalog_kind(kind: ObjectKind) -> RelationKind {
+    match kind {
+        ObjectKind::Source => RelationKind::Source,
+        ObjectKind::Table => RelationKind::Table,
+        ObjectKind::View => RelationKind::View,
+        ObjectKind::MaterializedView => RelationKind::MaterializedView,
+        ObjectKind::Sink => RelationKind::Sink,
+    }
+}
+
+impl Work<'_> {
+    /// SHOW.
+    pub(super) async fn show(&mut self, show: &Show) -> Result<Outcome> {
+        match show {
+            Show::Objects(kind) => {
+                let relations = self.catalog().of_kind(catalog_kind(*kind));
+                text_rows(&OBJECTS, relations.iter().map(|relation| vec![relation.name.clone()]).collect(), "SHOW")
+            }
+            Show::Create { kind, name } => {
+                let relation = self.resolve(name)?;
+                if let Some(kind) = kind {
+                    relation.require(catalog_kind(*kind))?;
+                }
+                text_rows(&CREATE, vec![vec![relation.path(), relation.show_create()?]], "SHOW")
+            }
+            Show::Jobs => {
+                let rows = self.ask(|reply| Request::SystemView { name: "ms_jobs".into(), reply }).await?;
+                let rows = futures::stream::iter([Ok(rows)]).boxed();
+                Ok(Outcome::Rows { schema: show_schema(show), rows, tag: Tag::Plain("SHOW"), notices: Vec::new() })
+            }
+            Show::Setting(_) | Show::AllSettings => {
+                let mut settings = self.settings.clone();
+                let statement = crate::sql::Statement::Show(show.clone());
+                super::control::setting(&mut settings, &statement).unwrap_or_else(|| Ok(self.done("SHOW")))
+            }
+        }
+    }
+
+    /// DESCRIBE.
+    pub(super) fn describe(&mut self, name: &Name) -> Result<Outcome> {
+        let relation = self.resolve(name)?;
+        let row = |(place, column): (usize, &Column)| {
+            let nullable = if column.nullable { "yes" } else { "no" };
+            vec![column.name.clone(), column.ty.to_string(), nullable.to_string(), note(&relation, place)]
+        };
+        text_rows(&DESCRIBE, relation.columns.columns.iter().enumerate().map(row).collect(), "DESCRIBE")
+    }
+
+    /// The relation that a name means.
+    pub(super) fn resolve(&self, name: &Name) -> Result<Arc<Relation>> {
+        let found = self.catalog().resolve(name.schema.as_deref(), &name.name);
+        found.map_err(|error| if name.position > 0 { error.at(name.position) } else { error })
+    }
+}
+
+fn note(relation: &Relation, column: usize) -> String {
+    let mut notes = Vec::new();
+    if relation.primary_key.contains(&column) {
+        notes.push("primary key");
+    }
+    if relation.watermark.as_ref().is_some_and(|watermark| watermark.column == column) {
+        notes.push("event time");
+    }
+    notes.join(", ")
+}
