@@ -119,6 +119,11 @@ impl Job {
         self.published.values().map(|(relation, _)| *relation).collect()
     }
 
+    /// The epoch that its inputs close by themselves when they have read the past; none of a restored job.
+    pub fn filled_with(&self) -> Epoch {
+        if self.shown_from == self.start { self.start } else { Epoch::ZERO }
+    }
+
     /// Whether it still takes part in epochs.
     pub fn is_live(&self) -> bool {
         match self.state {

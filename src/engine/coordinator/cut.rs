@@ -274,7 +274,7 @@ impl Coordinator {
                         if changed.contains(&input.relation) || job.start == epoch && live => {}
                     Feed::Tap if self.owner.get(&input.relation).is_some_and(|above| members.contains(above)) => {}
                     Feed::Source(_) | Feed::Faults | Feed::Tap => {
-                        let after = self.progress.last_change(input.relation);
+                        let after = self.progress.last_change(input.relation).max(job.filled_with());
                         input.queue.grant(close(Watermark::NONE), after);
                     }
                 }
