@@ -163,6 +163,13 @@ impl Coordinator {
         phase(Phase::Idle);
     }
 
+    /// Begins the jobs that are filled anew, whatever the time.
+    pub(super) fn cut_refilled(&mut self) {
+        if !self.open.refilled.is_empty() {
+            self.cut();
+        }
+    }
+
     /// Goes on after the clock reading of the last epoch of the log.
     pub(in crate::engine) fn resume_clock(&mut self, clock_us: i64) {
         self.clock_us = clock_us;

@@ -139,6 +139,8 @@ impl Coordinator {
 
     /// Runs until the engine stops.
     pub(super) async fn run(mut self) {
+        // Jobs that are filled anew are there before anyone can ask for them.
+        self.cut_refilled();
         loop {
             let wake = self.next_deadline();
             let event = match wake {
