@@ -257,12 +257,15 @@ impl Recovery {
     }
 }
 
+/// Key and value of every row of a stored table.
+type StoredRows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The stored state of one job.
 #[derive(Default)]
 struct Stored {
     state: StoredState,
     /// Rows of published views, by node.
-    views: HashMap<NodeId, Vec<(Vec<u8>, Vec<u8>)>>,
+    views: HashMap<NodeId, StoredRows>,
 }
 
 fn hosted(split: &crate::storage::SplitCut) -> HostedSplit {

@@ -13,13 +13,13 @@ use super::window::expand_windows;
 use crate::base::{Error, Result};
 use crate::catalog::Relation;
 
+/// Gives what a scan of a relation reads.
+pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider>> + 'a;
+
 /// `plan` with windows expanded and every scan of one of our relations reading what `provide` gives for it. The
 /// provider's schema must be [`Relation::columns`]'s Arrow schema. The result is not yet optimised: hand it to
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
-pub fn for_batch(
-    plan: LogicalPlan,
-    provide: &mut dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider>>,
-) -> Result<LogicalPlan> {
+pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
     let expanded = expand_windows(plan).map_err(internal)?;
     let mut failure = None;
     let bound = expanded.transform_up_with_subqueries(|plan| {

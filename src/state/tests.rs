@@ -369,7 +369,11 @@ fn big_tables_find_every_key() {
     }
     assert_eq!(state.ordered(2).unwrap().missing(&order, &name), None);
     let mut taken = 0;
-    while state.ordered(2).unwrap().take_through(order.row(0), 1_000, |_, _, _| Ok(taken += 1)).unwrap() {}
+    let mut take = |_: &[u8], _: &[u8], _: &[u8]| {
+        taken += 1;
+        Ok(())
+    };
+    while state.ordered(2).unwrap().take_through(order.row(0), 1_000, &mut take).unwrap() {}
     assert_eq!((taken, state.ordered(2).unwrap().len()), (40_000, 0));
     let some = ints(&(39_000..41_000).collect::<Vec<_>>());
     assert_eq!(state.map(0).unwrap().missing(&some), None);

@@ -63,12 +63,15 @@ fn read_flights(path: &Path) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
+/// By origin and start of the hour: flights and the sum of their delays.
+type Hourly = HashMap<(String, i64), (i64, i64)>;
+
 /// The rule of the issue, row by row: late when the hour's end is not above the largest `date - 2 h` before it.
-fn expected(rows: &RecordBatch) -> (HashMap<(String, i64), (i64, i64)>, u64) {
+fn expected(rows: &RecordBatch) -> (Hourly, u64) {
     let dates = rows.column(0).as_primitive::<TimestampMicrosecondType>();
     let delays: &Int64Array = rows.column(1).as_primitive();
     let origins = rows.column(3).as_string::<i32>();
-    let (mut hourly, mut late, mut watermark) = (HashMap::new(), 0, i64::MIN);
+    let (mut hourly, mut late, mut watermark) = (Hourly::new(), 0, i64::MIN);
     for row in 0..rows.num_rows() {
         let start = dates.value(row).div_euclid(HOUR_US) * HOUR_US;
         if start + HOUR_US <= watermark {

@@ -1,5 +1,8 @@
 //! The one integration-test binary: a module per subject. `MILLSTREAM_FULL=1` runs the long forms too.
 
+// Tests may unwrap and print, as in the library's `cfg(test)`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 mod constant_sum;
 mod flights;
 mod harness;

@@ -107,7 +107,8 @@ fn epochs_run_ahead_of_each_other() {
     assert_eq!(job.contents(3, 100), joined(&a, &b));
     let (mut a, mut b) = (Model::new(9), Model::new(10));
     for epoch in 1..=100 {
-        (a.change(9), b.change(9));
+        a.change(9);
+        b.change(9);
         assert!(job.contents(3, epoch) == joined(&a, &b), "epoch {epoch}");
     }
 }
@@ -165,10 +166,10 @@ fn sink_graph(relation: u64) -> Graph {
     graph
 }
 
-fn outbox(
-    workers: usize,
-    fails_at: Option<(u64, bool)>,
-) -> (SinkOutbox, Arc<parking_lot::Mutex<Vec<(u64, usize, bool)>>>) {
+/// What the writers of an outbox were told: epoch, rows, whether a checkpoint ends with it.
+type OutboxLog = Arc<parking_lot::Mutex<Vec<(u64, usize, bool)>>>;
+
+fn outbox(workers: usize, fails_at: Option<(u64, bool)>) -> (SinkOutbox, OutboxLog) {
     let log = Arc::default();
     let writer = |_| -> Box<dyn OutboxWriter> { Box::new(Writer { fails_at, log: Arc::clone(&log), rows: 0 }) };
     (SinkOutbox::new((0..workers).map(writer).collect()), log)

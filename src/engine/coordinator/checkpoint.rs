@@ -463,10 +463,12 @@ impl Writer {
 }
 
 type Section = RunSection<Vec<u8>, Vec<u8>>;
+/// Changed rows of one table: key and value, no value where the row is gone.
+type Entries = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// The changes of all jobs by node and table, later cuts behind earlier ones.
 fn sections(cuts: Vec<(JobId, BTreeMap<Epoch, Vec<WorkerCut>>)>) -> Result<Vec<Section>> {
-    let mut sections: BTreeMap<(JobId, NodeId, u16), Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
+    let mut sections: BTreeMap<(JobId, NodeId, u16), Entries> = BTreeMap::new();
     for (job, epochs) in cuts {
         for cut in epochs.into_values().flatten() {
             for (node, tables) in cut.tables {

@@ -124,7 +124,8 @@ impl Coordinator {
         let checkpoint = begins && self.checkpoints.begins_with_next_cut();
         // Asked before the sources are cut: a cut that is not spent would leave rows labelled with the epoch after it.
         let something = !writes.is_empty() || !begins || self.sources.values().any(|source| source.host.has_input());
-        if !something && !(checkpoint && self.jobs.values().any(|job| job.dirty && job.is_live())) {
+        let unsaved = || self.jobs.values().any(|job| job.dirty && job.is_live());
+        if !something && (!checkpoint || !unsaved()) {
             self.checkpoints.nothing_to_do();
             self.waiters.note_cut(self.progress.cut());
             self.finish_ddl(changes.replies, &[], self.progress.cut());

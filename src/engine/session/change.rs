@@ -1,6 +1,7 @@
 //! INSERT, UPDATE, DELETE: resolved against the table as it will be when they take effect, then logged as deltas.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -81,13 +82,13 @@ impl Work<'_> {
     async fn guard(&mut self, table: &Relation) -> Result<Option<TableGuard>> {
         let deadline = self.read_deadline();
         if let Some(transaction) = &mut self.inner.transaction {
-            if !transaction.guards.contains_key(&table.id) {
+            if let Entry::Vacant(free) = transaction.guards.entry(table.id) {
                 let lock = self.handle.tables.lock(table.id);
                 let guard = tokio::time::timeout_at(deadline.into(), lock).await.map_err(|_| {
                     Error::conflict(format!("table \"{}\" is being changed by another transaction", table.name))
                         .with_hint("Send the transaction again; keep transactions short.")
                 })?;
-                transaction.guards.insert(table.id, guard);
+                free.insert(guard);
             }
             return Ok(None);
         }

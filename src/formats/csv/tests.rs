@@ -59,14 +59,14 @@ fn encoding_is_the_way_back() {
     let schema = Schema::new(vec![Column::new("id", SqlType::BigInt), Column::new("name", SqlType::Varchar)]);
     let rows = RecordBatch::try_new(schema.arrow(), vec![ids, names]).unwrap();
     for format in [Format::Csv(CsvOptions::default()), Format::Ndjson(Default::default())] {
-        let encoded = format.encode(&schema.arrow(), &[rows.clone()]).unwrap();
+        let encoded = format.encode(&schema.arrow(), std::slice::from_ref(&rows)).unwrap();
         let header = (!encoded.header.is_empty()).then_some(&*encoded.header);
         let mut decoder = format.decoder(&DecodeSettings::new(schema.clone()), header).unwrap();
         assert_eq!(decoder.decode(&encoded.body).unwrap().remove(0).rows, rows, "{format:?}");
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");
-    let encoded = Format::Parquet.encode(&schema.arrow(), &[rows.clone()]).unwrap();
+    let encoded = Format::Parquet.encode(&schema.arrow(), std::slice::from_ref(&rows)).unwrap();
     std::fs::write(&path, &encoded.body).unwrap();
     assert_eq!(crate::formats::infer_schema(&Format::Parquet, &path).unwrap(), schema);
     let mut settings = DecodeSettings::new(schema.project(&[1, 0]));

@@ -57,10 +57,11 @@ impl Windows {
     /// The windows of every time. A NULL time belongs to none: such a row goes nowhere, as a batch query that joins
     /// rows with their windows leaves it out.
     pub fn assign(&self, times: &TimestampMicrosecondArray) -> Assigned {
-        if self.slide == self.size && times.null_count() == 0 {
-            if let Some(assigned) = self.tumble(times.values()) {
-                return assigned;
-            }
+        if self.slide == self.size
+            && times.null_count() == 0
+            && let Some(assigned) = self.tumble(times.values())
+        {
+            return assigned;
         }
         let mut assigned = Assigned { starts: Vec::new(), ends: Vec::new(), rows: None, faults: Vec::new() };
         let mut rows = Vec::with_capacity(times.len());

@@ -56,8 +56,9 @@ fn answer(spec: &JoinSpec, moment: &Moment<'_>) -> Vec<ZSet> {
             let (l, r) = (left.slice(l, 1), right.slice(r, 1));
             let met = spec.on.iter().all(|&(lc, rc)| {
                 let (lv, rv) = (l.rows.column(lc), r.rows.column(rc));
-                let bytes =
-                    |codec: RowCodec, column: &ArrayRef| codec.encode(&[column.clone()]).unwrap().row(0).to_vec();
+                let bytes = |codec: RowCodec, column: &ArrayRef| {
+                    codec.encode(std::slice::from_ref(column)).unwrap().row(0).to_vec()
+                };
                 lv.is_valid(0)
                     && rv.is_valid(0)
                     && bytes(codec(&spec.left, lc), lv) == bytes(codec(&spec.right, rc), rv)

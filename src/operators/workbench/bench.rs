@@ -1,6 +1,7 @@
 //! A host of one operator for tests: subtasks, exchange, fetches, slices, cuts and restarts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::ZSet;
 use crate::operators::{EpochEnd, Flow, Operator, OperatorSpec, Output};
@@ -69,7 +70,7 @@ impl Bench {
             self.turn += 1;
             return self.call(self.turn % workers, |operator, state, out| operator.on_delta(port, batch, state, out));
         };
-        let columns: Vec<_> = keys.iter().map(|&key| batch.rows.column(key).clone()).collect();
+        let columns: Vec<_> = keys.iter().map(|&key| Arc::clone(batch.rows.column(key))).collect();
         let types = columns.iter().map(|c| crate::types::SqlType::from_arrow(c.data_type()).unwrap()).collect();
         let encoded = RowCodec::new(types).encode_rows(&columns, batch.len()).unwrap();
         for worker in 0..workers {

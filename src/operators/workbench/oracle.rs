@@ -26,6 +26,9 @@ pub(in crate::operators) struct Moment<'a> {
 /// The batch side: the whole contents of each output port.
 pub(in crate::operators) type Answer = Box<dyn FnMut(&Moment<'_>) -> Vec<ZSet>>;
 
+/// Looks at the raw output of an epoch, by port.
+pub(in crate::operators) type EmittedCheck = Box<dyn Fn(&[(usize, DeltaBatch)])>;
+
 /// One random case.
 pub(in crate::operators) struct Case {
     pub spec: OperatorSpec,
@@ -37,7 +40,7 @@ pub(in crate::operators) struct Case {
     pub window_end: Option<usize>,
     pub answer: Answer,
     /// Checks the raw output of an epoch.
-    pub emitted: Option<Box<dyn Fn(&[(usize, DeltaBatch)])>>,
+    pub emitted: Option<EmittedCheck>,
 }
 
 /// Runs `cases` cases that `make` makes, or the one of `MILLSTREAM_SEED`.

@@ -103,7 +103,7 @@ impl Checker<'_> {
             ));
         }
         if let Some(fetch) = &query.fetch {
-            let at = fetch.quantity.as_ref().map_or(at, |quantity| position(quantity));
+            let at = fetch.quantity.as_ref().map_or(at, position);
             return Err(refused_stored("FETCH FIRST", "Write LIMIT in the SELECT that reads the view.", at));
         }
         self.set_operations(&query.body)

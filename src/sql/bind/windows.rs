@@ -81,8 +81,9 @@ impl Call {
         let input = self.data(needed(0)?, context)?;
         let time = self.time(needed(1)?, &input, context)?;
         let mut lengths = Vec::new();
-        for i in 2..names.len() - 1 {
-            lengths.push(self.length(names[i], needed(i)?, context)?);
+        // Between the relation and its time, and the offset.
+        for (i, name) in names.iter().enumerate().take(names.len() - 1).skip(2) {
+            lengths.push(self.length(name, needed(i)?, context)?);
         }
         let offset_us = match args.last().copied().flatten() {
             Some(offset) => self.interval("offset", offset, context)?,

@@ -218,7 +218,7 @@ fn folding_bounds_runs_and_frees_memory() {
     let view = PublishedView::with_limits(schema(), vec![1], 1, limits);
     let mut writer = view.shard(0).unwrap();
     for epoch in 1..2000u64 {
-        let changes = vec![((1, format!("v{}", epoch - 1)), -1), ((1, format!("v{epoch}")), 1)];
+        let changes = [((1, format!("v{}", epoch - 1)), -1), ((1, format!("v{epoch}")), 1)];
         let from = usize::from(epoch == 1);
         writer.close(Epoch(epoch), vec![batch(&changes[from..])]).unwrap();
         visible.store(epoch, Ordering::Release);
