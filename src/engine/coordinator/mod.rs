@@ -141,9 +141,8 @@ impl Coordinator {
     pub(super) async fn run(mut self) {
         // Jobs that are filled anew are there before anyone can ask for them.
         self.cut_refilled();
-        loop {
-            let wake = self.next_deadline();
-            let event = match wake {
+        while !self.has_stopped() {
+            let event = match self.next_deadline() {
                 None => self.receiver.recv().await,
                 Some(at) => match tokio::time::timeout_at(at.into(), self.receiver.recv()).await {
                     Ok(event) => event,
@@ -161,9 +160,6 @@ impl Coordinator {
                 self.handle(event);
             }
             self.step();
-            if self.has_stopped() {
-                break;
-            }
         }
         self.end();
     }
