@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{Field, Schema};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -19,6 +21,7 @@ use tokio::task::JoinHandle;
 use super::error::from_datafusion;
 use super::lookup::{answer, snapshot_of};
 use crate::base::{Error, Result};
+use crate::types::SqlType;
 
 /// Rows as they become known; dropping it ends the query.
 pub type RowStream = BoxStream<'static, Result<RecordBatch>>;
@@ -124,11 +127,29 @@ async fn send_rows(state: &SessionState, plan: LogicalPlan, sender: &mpsc::Sende
     let mut rows = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(from_datafusion)?;
-        if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {
+        if batch.num_rows() > 0 && sender.send(exact(batch)).await.is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// `batch` in the Arrow types of our SQL types: DataFusion's own functions also give unsigned numbers (`rank`), views
+/// and dictionaries.
+fn exact(batch: RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let mut fields = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let ty = SqlType::from_arrow(field.data_type())?.arrow();
+        fields.push(Field::new(field.name(), ty, true));
+    }
+    if fields.iter().zip(schema.fields()).all(|(exact, given)| exact.data_type() == given.data_type()) {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().zip(&fields);
+    let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
 /// Whether all scans are of snapshots, and few rows in all.

@@ -103,6 +103,17 @@ fn queries_see_the_snapshot() {
 }
 
 #[test]
+fn answers_come_in_the_types_of_sql() {
+    let (runner, view) = (runner(64 << 20), filled(3, 1));
+    let sql = "SELECT rank() OVER (ORDER BY n) AS place, arrow_cast(name, 'Utf8View') AS name, NULL AS nothing FROM v";
+    let batches = futures::executor::block_on_stream(runner.run(plan(&runner, &view, sql)));
+    for batch in batches.map(Result::unwrap) {
+        let types: Vec<_> = batch.columns().iter().map(|column| column.data_type().clone()).collect();
+        assert_eq!(types, [DataType::Decimal128(20, 0), DataType::Utf8, DataType::Utf8]);
+    }
+}
+
+#[test]
 fn point_reads_answer_as_the_engine_does() {
     let runner = runner(64 << 20);
     let view = filled(60, 2);
