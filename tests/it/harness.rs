@@ -22,7 +22,11 @@ pub struct Server {
 impl Server {
     /// Starts `millstream serve` with `arguments` on an empty directory and waits until it listens.
     pub fn start(arguments: &[&str]) -> Server {
-        let folder = tempfile::Builder::new().prefix("millstream-it-").tempdir().unwrap();
+        Server::start_in(tempfile::Builder::new().prefix("millstream-it-").tempdir().unwrap(), arguments)
+    }
+
+    /// The same in a folder that has something in it; relative paths of statements begin there.
+    pub fn start_in(folder: TempDir, arguments: &[&str]) -> Server {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let mut server = Server { child: None, folder, arguments, address: ([127, 0, 0, 1], 0).into() };
         server.spawn();
@@ -55,6 +59,7 @@ impl Server {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("stderr")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_millstream"))
+            .current_dir(self.folder.path())
             .arg("serve")
             .arg("--data-dir")
             .arg(self.data_dir())

@@ -3,6 +3,8 @@
 // Tests may unwrap and print, as in the library's `cfg(test)`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod cli;
 mod constant_sum;
+mod examples;
 mod flights;
 mod harness;
