@@ -152,6 +152,11 @@ impl Recovery {
                     self.restore(&relation, &entry, states.remove(&job).unwrap_or_default())
                         .context(|| format!("while {} was restored", relation.title()))?;
                 }
+                // What a table holds stands nowhere but in the log, from its creation on.
+                None if relation.kind == RelationKind::Table => {
+                    self.restore(&relation, &JobManifest::default(), Stored::default())
+                        .context(|| format!("while {} was restored", relation.title()))?;
+                }
                 None => refilled.push(relation),
             }
         }
