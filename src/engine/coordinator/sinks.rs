@@ -41,6 +41,9 @@ pub(in crate::engine) struct OutboxExtra {
     pub pending: Vec<PendingBatch>,
     /// The newest batch that was ever published.
     pub newest: Option<Epoch>,
+    /// All changes up to this epoch are in batches that were published.
+    #[serde(default)]
+    pub upto: Epoch,
 }
 
 /// One sink.
@@ -94,6 +97,7 @@ impl OutboxCut {
     /// Takes the batch and writes its file, durably.
     pub(super) fn write(self, dir: &Path) -> Result<(RelationId, OutboxManifest, FixedBatch)> {
         let OutboxCut { sink, upto, outbox, mut kept } = self;
+        kept.upto = kept.upto.max(upto);
         let mut fixed = None;
         if let Some(batch) = outbox.take(upto)? {
             let file = format!("{sink}-{:020}.arrow", batch.epoch.0);
@@ -122,6 +126,12 @@ impl SinkDelivery {
     /// Up to which epoch everything has arrived.
     pub(super) fn delivered(&self) -> Epoch {
         self.arrived
+    }
+
+    /// Whether there is nothing to deliver, if no checkpoint is being written: a sink that is silent, or whose job has
+    /// finished, has everything though no later checkpoint will say so.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.pending.is_empty() && self.outbox.waiting() == (0, 0)
     }
 
     /// For `ms_sinks`.
@@ -176,7 +186,7 @@ impl Coordinator {
                 std::fs::read(&path).context(|| format!("while the outbox file \"{}\" was read", path.display()))?;
             host.offer(batch.epoch, batch.rows, bytes);
         }
-        let published = restored.newest.unwrap_or_default();
+        let published = restored.newest.unwrap_or_default().max(restored.upto);
         let arrived = restored.pending.first().map_or(published, |batch| Epoch(batch.epoch.0 - 1));
         let job = sink.job.ok_or_else(|| Error::internal("sink has no job"))?;
         let writers = outbox.writers(self.shared.workers);

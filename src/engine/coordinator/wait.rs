@@ -269,8 +269,9 @@ impl Coordinator {
         if !closed || self.progress.durable() < cut.min(self.progress.cut()) {
             return false;
         }
+        let writing = self.checkpoints.is_wanted();
         let undelivered = relations.iter().filter_map(|relation| self.sinks.get(relation));
-        let behind = undelivered.filter(|sink| sink.delivered() < cut).count();
+        let behind = undelivered.filter(|sink| sink.delivered() < cut && (writing || !sink.is_empty())).count();
         if behind > 0 && !self.checkpoints.is_wanted() && self.checkpoints.newest() < cut {
             self.want_checkpoint();
         }
