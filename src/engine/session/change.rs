@@ -191,12 +191,13 @@ impl Work<'_> {
         check_keys(table, view, grant.set.snapshot(table.id)?, &pending, deltas)
     }
 
-    /// Waits until `epoch` is on disk and visible in `tables`; manual epochs are not waited for.
+    /// Waits until `epoch` is on disk and visible in `tables`. Manual epochs are not waited for, neither here nor by
+    /// the session's later reads: those show what FLUSH has closed.
     pub(super) async fn wait_visible(&mut self, tables: BTreeSet<RelationId>, epoch: Epoch) -> Result<()> {
-        self.inner.least = self.inner.least.max(epoch);
         if self.settings.epoch_is_manual() {
             return Ok(());
         }
+        self.inner.least = self.inner.least.max(epoch);
         let tables: Vec<RelationId> = tables.into_iter().collect();
         let waited = self.grant(&tables, epoch).await;
         waited.map(drop).context(|| format!("the change is accepted into epoch {epoch} and will take effect"))
