@@ -3,8 +3,12 @@
 // Tests may unwrap and print, as in the library's `cfg(test)`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod bad_input;
 mod cli;
 mod constant_sum;
+mod crash;
 mod examples;
 mod flights;
+mod generated;
 mod harness;
+mod slt;

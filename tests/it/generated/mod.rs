@@ -1,0 +1,203 @@
+//! Generated queries over generated changes, through the wire, against DataFusion's batch answer at every epoch.
+//!
+//! `MILLSTREAM_SEED` repeats a run, `MILLSTREAM_QUERIES` says how many queries; what was covered is printed.
+
+mod oracle;
+mod query;
+mod tables;
+
+use std::collections::BTreeMap;
+
+use millstream::base::random::{Random, fresh_seed};
+
+use self::oracle::{Oracle, Rows};
+use self::query::{Feature, Generator, View};
+use self::tables::Table;
+use crate::harness::{Db, Server, block_on, full};
+
+/// Views in one server at once.
+const VIEWS_AT_ONCE: usize = 40;
+const EPOCHS: usize = 6;
+
+/// What one query went through.
+struct Seen {
+    features: Vec<Feature>,
+    filled: bool,
+    retracted: bool,
+}
+
+/// One batch of views in one server, over tables of their own.
+struct Round {
+    random: Random,
+    tables: Vec<Table>,
+    views: Vec<View>,
+    oracle: Oracle,
+    before: Vec<Rows>,
+    seen: Vec<Seen>,
+    log: Vec<String>,
+}
+
+impl Round {
+    fn new(seed: u64, count: usize) -> Round {
+        let mut random = Random::new(seed);
+        let tables = Table::all();
+        let mut generator = Generator::new(&tables);
+        let views: Vec<View> = (0..count).map(|i| generator.view(&mut random, i)).collect();
+        let oracle = Oracle::new(&tables, &views);
+        let seen = |view: &View| Seen { features: view.features.clone(), filled: false, retracted: false };
+        let seen = views.iter().map(seen).collect();
+        Round { random, tables, before: vec![Rows::new(); views.len()], views, oracle, seen, log: Vec::new() }
+    }
+
+    async fn run(&mut self, server: &mut Server) {
+        let mut db = manual(server).await;
+        for table in &self.tables {
+            self.log.push(table.create_sql());
+            db.run(&table.create_sql()).await;
+        }
+        // Some views begin over empty tables, the others are filled from what is there.
+        let early = self.views.len() / 2;
+        self.create(&db, 0..early).await;
+        self.change(&db).await;
+        self.create(&db, early..self.views.len()).await;
+        self.compare(&db, 1).await;
+        for epoch in 2..=EPOCHS {
+            self.change(&db).await;
+            self.compare(&db, epoch).await;
+            if epoch == EPOCHS / 2 {
+                drop(db);
+                self.log.push("-- kill -9".into());
+                server.kill();
+                server.restart(None);
+                db = manual(server).await;
+                self.compare(&db, epoch).await;
+            }
+        }
+    }
+
+    async fn create(&mut self, db: &Db, range: std::ops::Range<usize>) {
+        for view in &self.views[range] {
+            self.log.push(view.sql.clone());
+            if let Err(error) = db.try_rows(&view.sql).await {
+                panic!("{}\n{}", view.sql, crate::harness::describe(&error));
+            }
+        }
+    }
+
+    /// One epoch: random changes of every table, then FLUSH.
+    async fn change(&mut self, db: &Db) {
+        for table in &mut self.tables {
+            for sql in table.change(&mut self.random) {
+                self.log.push(sql.clone());
+                db.run(&sql).await;
+            }
+        }
+        self.log.push("FLUSH".into());
+        db.run("FLUSH").await;
+    }
+
+    async fn compare(&mut self, db: &Db, epoch: usize) {
+        let expected = self.oracle.answer(&self.tables, &self.views).await;
+        for (i, expected) in expected.into_iter().enumerate() {
+            let view = &self.views[i];
+            let mut found = db.rows(&format!("SELECT * FROM {}", view.name)).await;
+            found.sort();
+            if found != expected {
+                self.report(i, epoch, &found, &expected);
+            }
+            self.seen[i].filled |= !expected.is_empty();
+            self.seen[i].retracted |= lost_a_row(&self.before[i], &expected);
+            self.before[i] = expected;
+        }
+    }
+
+    fn report(&self, i: usize, epoch: usize, found: &Rows, expected: &Rows) -> ! {
+        let faults = "look at ms_faults too";
+        let needed = self.views[i].needs(&self.views);
+        let is_of_another = |line: &&String| {
+            self.views.iter().any(|view| !needed.contains(&view.name) && view.sql == **line)
+        };
+        let script: Vec<&String> = self.log.iter().filter(|line| !is_of_another(line)).collect();
+        let script: Vec<String> = script.into_iter().map(|line| format!("{line};")).collect();
+        let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).take(10).collect();
+        let surplus: Vec<_> = found.iter().filter(|row| !expected.contains(row)).take(10).collect();
+        panic!(
+            "{}\n\nafter epoch {epoch}: {} rows found, {} expected ({faults})\nmissing: {missing:#?}\nsurplus: {surplus:#?}\nview: {}",
+            script.join("\n"),
+            found.len(),
+            expected.len(),
+            self.views[i].sql
+        );
+    }
+}
+
+async fn manual(server: &Server) -> Db {
+    let db = server.connect().await;
+    db.run("SET epoch = 'manual'").await;
+    db
+}
+
+/// Whether a row of `before` is there less often in `after`; both are sorted.
+fn lost_a_row(before: &Rows, after: &Rows) -> bool {
+    let count = |rows: &Rows, row: &Vec<String>| rows.iter().filter(|other| *other == row).count();
+    before.iter().any(|row| after.binary_search(row).is_err() || count(after, row) < count(before, row))
+}
+
+fn report_coverage(seen: &[Seen]) -> BTreeMap<Feature, usize> {
+    let mut features: BTreeMap<Feature, usize> = Feature::ALL.into_iter().map(|feature| (feature, 0)).collect();
+    for feature in seen.iter().flat_map(|seen| &seen.features) {
+        *features.entry(*feature).or_default() += 1;
+    }
+    let share = |count: usize| 100 * count / seen.len().max(1);
+    let filled = seen.iter().filter(|seen| seen.filled).count();
+    let retracted = seen.iter().filter(|seen| seen.retracted).count();
+    eprintln!("{} queries: {} % not empty, {} % saw retractions", seen.len(), share(filled), share(retracted));
+    for (feature, count) in &features {
+        eprintln!("  {feature:?}: {count}");
+    }
+    assert!(share(filled) >= 80 && share(retracted) >= 50, "too tame");
+    features
+}
+
+#[test]
+fn every_view_equals_the_batch_query_at_every_epoch() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seed = number("MILLSTREAM_SEED").unwrap_or_else(fresh_seed);
+    let queries = number("MILLSTREAM_QUERIES").unwrap_or(if full() { 520 } else { 40 }) as usize;
+    eprintln!("generated: repeat with MILLSTREAM_SEED={seed} MILLSTREAM_QUERIES={queries}");
+    let mut seeds = Random::new(seed);
+    let mut seen = Vec::new();
+    while seen.len() < queries {
+        let count = VIEWS_AT_ONCE.min(queries - seen.len());
+        let workers = ["1", "2", "4"][seen.len() / VIEWS_AT_ONCE % 3];
+        let mut server = Server::start(&["--workers", workers, "--checkpoint-interval", "300ms"]);
+        let mut round = Round::new(seeds.next_u64(), count);
+        block_on(round.run(&mut server));
+        seen.append(&mut round.seen);
+    }
+    let features = report_coverage(&seen);
+    if queries >= 500 {
+        assert!(features.values().all(|count| *count >= 30), "a feature with fewer than 30 queries");
+    }
+}
+
+/// The queries themselves, without a server: all bind, none faults, and they are worth asking.
+#[test]
+fn the_queries_are_worth_asking() {
+    let mut random = Random::new(7);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let mut round = Round::new(random.next_u64(), VIEWS_AT_ONCE);
+        for _ in 0..EPOCHS {
+            round.tables.iter_mut().for_each(|table| drop(table.change(&mut round.random)));
+            let answers = block_on(round.oracle.answer(&round.tables, &round.views));
+            for (i, answer) in answers.into_iter().enumerate() {
+                round.seen[i].filled |= !answer.is_empty();
+                round.seen[i].retracted |= lost_a_row(&round.before[i], &answer);
+                round.before[i] = answer;
+            }
+        }
+        seen.append(&mut round.seen);
+    }
+    report_coverage(&seen);
+}
