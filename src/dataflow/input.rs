@@ -238,6 +238,25 @@ impl InputReceiver {
         Some(message)
     }
 
+    /// The first end of an epoch that stands behind rows of later epochs alone, for an input that may send no rows now: a
+    /// host may hand over rows of the next epoch before it has told the end of this one, and those rows can be taken
+    /// only after it. `None` after `waker` was left to be woken by the next message.
+    pub(super) fn poll_close(&self, waker: &Waker) -> Option<InputMessage> {
+        let mut queue = self.queue().lock();
+        let mut least = Epoch(u64::MAX);
+        for at in 0..queue.messages.len() {
+            match queue.messages.get(at) {
+                Some((InputMessage::Deltas(epoch, _), _)) => least = least.min(*epoch),
+                Some((InputMessage::Close(close) | InputMessage::Grant(close, _), _)) if close.epoch < least => {
+                    return queue.messages.remove(at).map(|(message, _)| message);
+                }
+                Some((InputMessage::Close(_) | InputMessage::Grant(..), _)) | None => break,
+            }
+        }
+        queue.waker = Some(waker.clone());
+        None
+    }
+
     /// Puts back a message that must not be read yet.
     pub(super) fn put_back(&self, message: InputMessage) {
         let bytes = message_bytes(&message);

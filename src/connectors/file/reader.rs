@@ -272,7 +272,11 @@ impl FileReader {
         let place = self.place();
         let path = self.open.as_ref().map(|open| std::path::PathBuf::from(&*open.name))?;
         let from_row = self.offset;
-        self.next_file();
+        match bound {
+            // The rest of the file is read when the bound has moved on.
+            Some(row) => self.offset = row,
+            None => self.next_file(),
+        }
         Some(Piece::File(FilePiece { path, from_row, until_row: bound, place }))
     }
 }

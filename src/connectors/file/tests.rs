@@ -86,3 +86,26 @@ fn follows_and_notices_changes() {
     assert_eq!(read(&source, &end, None).unwrap_err().kind(), crate::base::ErrorKind::Unavailable);
     assert!(FileSource::new(FileSourceOptions::new(path("nothing").display().to_string())).is_err());
 }
+
+#[test]
+fn a_whole_file_is_read_bound_after_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet").display().to_string();
+    std::fs::write(&path, b"framed by its format").unwrap();
+    let source = source(path.clone(), Follow::No, 1024);
+    let split = SplitId(FileSource::SPLIT.into());
+    let mut reader = source.open(&split, &FilePosition::start().position(), Framing::Whole).unwrap();
+    let mut rows = |until: Option<u64>| {
+        let until = until.map(|place| FilePosition { file: 0, place, name: path.clone() }.position());
+        match reader.next(until.as_ref()).unwrap() {
+            Piece::File(piece) => Some((piece.from_row, piece.until_row)),
+            Piece::Bound | Piece::End => None,
+            _ => panic!("pieces of whole files were expected"),
+        }
+    };
+    assert_eq!(rows(Some(10)), Some((0, Some(10))));
+    assert_eq!(rows(Some(10)), None, "the bound is reached");
+    assert_eq!(rows(Some(25)), Some((10, Some(25))));
+    assert_eq!(rows(None), Some((25, None)));
+    assert_eq!(rows(None), None, "the file has ended");
+}

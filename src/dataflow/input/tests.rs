@@ -142,3 +142,16 @@ fn a_dropped_job_is_gone() {
     let sent = input.send_blocking(Epoch(1), batch(0..100), Duration::from_secs(60)).unwrap();
     assert!(matches!(sent, Sent::Gone));
 }
+
+#[test]
+fn the_end_of_an_epoch_passes_rows_of_later_ones() {
+    let (input, receivers) = job_input(1, 1 << 20, Deal::InTurn);
+    let receiver = receivers.receiver(0).unwrap();
+    assert!(matches!(input.try_send(Epoch(2), batch(0..3)).unwrap(), Sent::Accepted));
+    input.close(close(1));
+    input.close(close(2));
+    let waker = Waker::from(Arc::new(Woken::default()));
+    assert!(matches!(receiver.poll_close(&waker), Some(InputMessage::Close(close)) if close.epoch == Epoch(1)));
+    assert!(receiver.poll_close(&waker).is_none(), "rows of epoch 2 must come before its end");
+    assert!(matches!(receiver.poll(&waker), Some(InputMessage::Deltas(Epoch(2), _))));
+}

@@ -64,6 +64,9 @@ impl Inlet {
     fn run(&mut self) -> Result<Pause> {
         for _ in 0..BURST {
             if !self.outlets.have_room() {
+                if self.tap.is_none() && self.read_close()? {
+                    continue;
+                }
                 return Ok(Pause::Idle);
             }
             let progress = if self.tap.is_some() {
@@ -82,6 +85,18 @@ impl Inlet {
 
     fn read_message(&mut self) -> Result<bool> {
         let Some(message) = self.receiver.poll(self.outlets.waker()) else { return Ok(false) };
+        self.take_message(message)
+    }
+
+    /// Ends an epoch whose end stands behind rows that may not be sent now.
+    fn read_close(&mut self) -> Result<bool> {
+        match self.receiver.poll_close(self.outlets.waker()) {
+            Some(message) => self.take_message(message),
+            None => Ok(false),
+        }
+    }
+
+    fn take_message(&mut self, message: InputMessage) -> Result<bool> {
         if self.bus.is_pending(self.job.worker) {
             // What was commanded before this message was sent must happen first.
             self.receiver.put_back(message);
