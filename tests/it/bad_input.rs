@@ -31,7 +31,12 @@ const STATEMENTS: &[(&str, &str, &str, &str)] = &[
     // Options.
     ("CREATE SOURCE s (a INT) WITH (connector = 'fil', path = '/x') FORMAT PLAIN ENCODE JSON", "0A000", "fil", "file"),
     ("CREATE SOURCE s (a INT) WITH (connector = 'file', pth = '/x') FORMAT PLAIN ENCODE JSON", "22023", "pth", "path"),
-    ("CREATE SOURCE s (a INT) WITH (connector = 'file', path = '/x') FORMAT PLAIN ENCODE JSN", "42601", "expected JSON", ""),
+    (
+        "CREATE SOURCE s (a INT) WITH (connector = 'file', path = '/x') FORMAT PLAIN ENCODE JSN",
+        "42601",
+        "expected JSON",
+        "",
+    ),
     ("CREATE SOURCE s (a INT) WITH (connector = 'file', path = '/x')", "42601", "format", "FORMAT PLAIN"),
     // Types and values.
     ("INSERT INTO orders VALUES ('one', 1, 'x', NULL)", "22P02", "one", ""),
@@ -44,12 +49,22 @@ const STATEMENTS: &[(&str, &str, &str, &str)] = &[
     ("SELECT customer + 1 FROM orders", "42883", "", ""),
     ("SELECT sum(customer) FROM orders", "42804", "sum", ""),
     // Unsupported: the construct, its place, a rewrite.
-    ("CREATE MATERIALIZED VIEW v AS SELECT * FROM orders o LEFT JOIN spent s ON o.customer = s.customer", "0A000", "LEFT JOIN", "JOIN"),
+    (
+        "CREATE MATERIALIZED VIEW v AS SELECT * FROM orders o LEFT JOIN spent s ON o.customer = s.customer",
+        "0A000",
+        "LEFT JOIN",
+        "JOIN",
+    ),
     ("CREATE MATERIALIZED VIEW v AS SELECT id FROM orders ORDER BY id LIMIT 3", "0A000", "LIMIT", "SELECT"),
     ("CREATE MATERIALIZED VIEW v AS SELECT id, rank() OVER (ORDER BY price) FROM orders", "0A000", "OVER", "SELECT"),
     ("CREATE MATERIALIZED VIEW v AS SELECT now() AS n FROM orders", "0A000", "now", "SELECT"),
     ("CREATE MATERIALIZED VIEW v AS SELECT median(price) FROM orders", "0A000", "median", "count"),
-    ("CREATE MATERIALIZED VIEW v AS SELECT id FROM orders INTERSECT SELECT id FROM orders", "0A000", "INTERSECT", "JOIN"),
+    (
+        "CREATE MATERIALIZED VIEW v AS SELECT id FROM orders INTERSECT SELECT id FROM orders",
+        "0A000",
+        "INTERSECT",
+        "JOIN",
+    ),
     ("CREATE TABLE x (a INT CHECK (a > 0))", "0A000", "CHECK", ""),
     ("CREATE TABLE x (a SERIAL)", "0A000", "serial", "BIGINT"),
     ("CREATE INDEX i ON orders (price)", "0A000", "INDEX", ""),
@@ -93,7 +108,8 @@ async fn refused(db: &Db, sql: &str, code: &str, message: &str, hint: &str) -> R
     let told = [Some(error.message()), error.detail(), error.hint()];
     let told: String = told.into_iter().flatten().collect::<Vec<_>>().join(" / ").to_lowercase();
     let hinted = error.hint().unwrap_or("").to_lowercase();
-    if error.code().code() != code || !told.contains(&message.to_lowercase()) || !hinted.contains(&hint.to_lowercase()) {
+    if error.code().code() != code || !told.contains(&message.to_lowercase()) || !hinted.contains(&hint.to_lowercase())
+    {
         return Err(format!("expected {code} ({message}; hint {hint}), got {}: {told}", error.code().code()));
     }
     Ok(())
@@ -111,10 +127,11 @@ fn deep_and_long_statements_are_refused_not_fatal() {
         let db = server.connect().await;
         db.run("CREATE TABLE t (a INT)").await;
         let deep = 20_000;
-        let nested = |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(deep), close.repeat(deep));
+        let nested =
+            |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(deep), close.repeat(deep));
         let statements = [
             format!("SELECT {}", nested("(", "1", ")")),
-            format!("SELECT {}1", "-".repeat(1) + &"- ".repeat(deep)),
+            format!("SELECT {}1", "-".to_string() + &"- ".repeat(deep)),
             format!("SELECT {}true", "NOT ".repeat(deep)),
             format!("SELECT {}", nested("abs(", "1", ")")),
             format!("SELECT * FROM {} x", nested("(SELECT * FROM ", "t", ")")),

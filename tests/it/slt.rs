@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use sqllogictest::{
-    AsyncDB, DBOutput, DefaultColumnType, ExpectedError, QueryExpect, Record, RecordOutput, Runner, StatementExpect, parse_file,
-    strict_column_validator, update_record_with_output,
+    AsyncDB, DBOutput, DefaultColumnType, ExpectedError, QueryExpect, Record, RecordOutput, Runner, StatementExpect,
+    parse_file, strict_column_validator, update_record_with_output,
 };
 use tokio_postgres::{Client, CopyOutStream, NoTls, SimpleQueryMessage};
 
@@ -304,6 +304,7 @@ fn refused(record: &SltRecord, blessing: bool) -> Option<&'static str> {
     }
 }
 
+#[allow(clippy::ptr_arg, reason = "the crate sqllogictest asks for exactly this signature")]
 fn normalised(text: &String) -> String {
     text.trim_end().to_string()
 }
@@ -317,7 +318,8 @@ fn same(_: sqllogictest::Normalizer, actual: &[Vec<String>], expected: &[String]
 async fn run(path: &Path, corner: Corner, bless: bool) -> Result<(), String> {
     let records: Vec<SltRecord> = parse_file(path).map_err(|error| error.to_string())?;
     let host = Arc::new(Mutex::new(Host::start(corner)));
-    let mut runner = Runner::new(|| async { Ok(Connection { host: Arc::clone(&host), client: None, following: None }) });
+    let mut runner =
+        Runner::new(|| async { Ok(Connection { host: Arc::clone(&host), client: None, following: None }) });
     runner.with_validator(same);
     runner.with_normalizer(normalised);
     runner.with_column_validator(strict_column_validator);
@@ -333,7 +335,8 @@ async fn run(path: &Path, corner: Corner, bless: bool) -> Result<(), String> {
         }
         let fails = matches!(
             record,
-            Record::Statement { expected: StatementExpect::Error(_), .. } | Record::Query { expected: QueryExpect::Error(_), .. }
+            Record::Statement { expected: StatementExpect::Error(_), .. }
+                | Record::Query { expected: QueryExpect::Error(_), .. }
         );
         if let Record::Statement { expected: expected @ StatementExpect::Error(_), .. } = &mut record {
             *expected = StatementExpect::Ok;
@@ -350,8 +353,7 @@ async fn run(path: &Path, corner: Corner, bless: bool) -> Result<(), String> {
             blessed.push_str(&format!("{record}\n"));
             continue;
         }
-        let updated =
-            update_record_with_output(&record, &output, BETWEEN, same, normalised, strict_column_validator);
+        let updated = update_record_with_output(&record, &output, BETWEEN, same, normalised, strict_column_validator);
         blessed.push_str(&format!("{}\n", updated.unwrap_or(record)));
     }
     if bless {

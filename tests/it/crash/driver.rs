@@ -130,10 +130,9 @@ async fn read(place: &Place, db: &Db) {
     let mut journal = Journal::open(place.journal("reader"));
     let (mut counted, mut seen) = (journal.last_shown("counted"), journal.last_shown("seen"));
     loop {
-        for (what, sql, last) in [
-            ("counted", "SELECT n FROM counted", &mut counted),
-            ("seen", "SELECT n FROM seen", &mut seen),
-        ] {
+        for (what, sql, last) in
+            [("counted", "SELECT n FROM counted", &mut counted), ("seen", "SELECT n FROM seen", &mut seen)]
+        {
             let Some(rows) = answer(db, sql).await else { return };
             let value: i64 = rows[0][0].parse().unwrap();
             assert!(value >= *last, "{what} went back from {last} to {value}");
@@ -164,7 +163,13 @@ async fn events(place: &Place) {
             let late = if random.one_in(8) { random.below(30) as i64 } else { 0 };
             let second = (seq / 10 - late).max(0);
             let (k, amount) = (random.below(20), random.between(-50, 50));
-            let ts = format!("2024-05-{:02}T{:02}:{:02}:{:02}", 1 + second / 86_400, second / 3_600 % 24, second / 60 % 60, second % 60);
+            let ts = format!(
+                "2024-05-{:02}T{:02}:{:02}:{:02}",
+                1 + second / 86_400,
+                second / 3_600 % 24,
+                second / 60 % 60,
+                second % 60
+            );
             lines.push_str(&format!("{{\"seq\": {seq}, \"k\": {k}, \"amount\": {amount}, \"ts\": \"{ts}\"}}\n"));
         }
         file.write_all(lines.as_bytes()).unwrap();

@@ -228,8 +228,7 @@ fn nothing_is_lost_and_nothing_is_twice() {
 /// How much was done in all, so that a reader sees that the run was worth something.
 fn summary(place: &Place) -> String {
     let lines = |path: &Path| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
-    let journals: Vec<String> = ["left", "right", "counter", "ddl", "reader"]
-        .map(|of| format!("{of} {}", lines(&place.journal(of))))
-        .into();
+    let journals: Vec<String> =
+        ["left", "right", "counter", "ddl", "reader"].map(|of| format!("{of} {}", lines(&place.journal(of)))).into();
     format!("journal entries: {}; event lines: {}", journals.join(", "), lines(&place.events()))
 }

@@ -43,6 +43,9 @@ struct Event {
     ts: i64,
 }
 
+/// By k and window start: rows, and the sum of their amounts.
+type Windows = BTreeMap<(i64, i64), (i64, i64)>;
+
 struct Events {
     rows: Vec<Event>,
     faults: usize,
@@ -66,8 +69,8 @@ impl Events {
     }
 
     /// (k, window start) → (rows, sum), and the late rows' number and sum: the rule of the design, row by row.
-    fn windows(&self) -> (BTreeMap<(i64, i64), (i64, i64)>, (i64, i64)) {
-        let (mut windows, mut late, mut watermark) = (BTreeMap::new(), (0, 0), i64::MIN);
+    fn windows(&self) -> (Windows, (i64, i64)) {
+        let (mut windows, mut late, mut watermark) = (Windows::new(), (0, 0), i64::MIN);
         for event in &self.rows {
             let start = event.ts.div_euclid(WINDOW) * WINDOW;
             let sums: &mut (i64, i64) = match start + WINDOW <= watermark {
@@ -112,9 +115,12 @@ async fn shown(place: &Place, db: &Db) {
         let (before, now) = (journal.last_shown(what), number(db, sql).await);
         if now < before {
             // Lost, or only shown too early? The table under it tells.
-            let (table, epochs) = (db.rows("SELECT n FROM counter").await, db.rows("SELECT name, epoch, state FROM ms_jobs").await);
+            let (table, epochs) =
+                (db.rows("SELECT n FROM counter").await, db.rows("SELECT name, epoch, state FROM ms_jobs").await);
             let again = number(db, sql).await;
-            panic!("{what}: {before} was shown before the crash, {now} after it, then {again}; counter {table:?}; {epochs:?}");
+            panic!(
+                "{what}: {before} was shown before the crash, {now} after it, then {again}; counter {table:?}; {epochs:?}"
+            );
         }
     }
 }
@@ -184,10 +190,10 @@ async fn extra(place: &Place, db: &Db, accounts: &Accounts) {
             false
         }
     };
-    if let Some(last) = entries.iter().rev().find(|entry| entry.ending != Ending::Gone && entry.word(0) != "read") {
-        if last.ending == Ending::Acknowledged {
-            assert_eq!(exists, last.word(0) == "create", "after {last:?}");
-        }
+    if let Some(last) = entries.iter().rev().find(|entry| entry.ending != Ending::Gone && entry.word(0) != "read")
+        && last.ending == Ending::Acknowledged
+    {
+        assert_eq!(exists, last.word(0) == "create", "after {last:?}");
     }
     for open in entries.iter().filter(|entry| entry.ending == Ending::Open) {
         journal.gone(open.number);
@@ -221,8 +227,7 @@ async fn views(db: &Db, accounts: &Accounts, events: &Events) {
     let (windows, late) = events.windows();
     let seconds = "(extract(epoch FROM window_start - TIMESTAMP '2024-05-01 00:00:00'))::bigint";
     let found = numbers(db, &format!("SELECT k, {seconds}, n, total FROM windows")).await;
-    let expected: Vec<Vec<i64>> =
-        windows.iter().map(|((k, start), (n, total))| vec![*k, *start, *n, *total]).collect();
+    let expected: Vec<Vec<i64>> = windows.iter().map(|((k, start), (n, total))| vec![*k, *start, *n, *total]).collect();
     assert_eq!(found, expected, "windows (left: found)");
     let found = numbers(db, "SELECT count(*), coalesce(sum(amount), 0) FROM ms_late.windows").await;
     assert_eq!(found, [[late.0, late.1]], "late rows (left: found)");
@@ -265,5 +270,10 @@ async fn sink(place: &Place, db: &Db, events: &Events) {
     let expected: Vec<(i64, i64, i64)> = events.rows.iter().map(|event| (event.seq, event.k, event.amount)).collect();
     let lost: Vec<_> = expected.iter().filter(|row| found.binary_search(row).is_err()).take(5).collect();
     let twice: Vec<_> = found.windows(2).filter(|pair| pair[0] == pair[1]).take(5).collect();
-    assert!(found == expected, "{} rows in the sink, {} expected; lost {lost:?}; twice {twice:?}", found.len(), expected.len());
+    assert!(
+        found == expected,
+        "{} rows in the sink, {} expected; lost {lost:?}; twice {twice:?}",
+        found.len(),
+        expected.len()
+    );
 }

@@ -114,9 +114,8 @@ impl Round {
     fn report(&self, i: usize, epoch: usize, found: &Rows, expected: &Rows) -> ! {
         let faults = "look at ms_faults too";
         let needed = self.views[i].needs(&self.views);
-        let is_of_another = |line: &&String| {
-            self.views.iter().any(|view| !needed.contains(&view.name) && view.sql == **line)
-        };
+        let is_of_another =
+            |line: &&String| self.views.iter().any(|view| !needed.contains(&view.name) && view.sql == **line);
         let script: Vec<&String> = self.log.iter().filter(|line| !is_of_another(line)).collect();
         let script: Vec<String> = script.into_iter().map(|line| format!("{line};")).collect();
         let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).take(10).collect();

@@ -137,7 +137,8 @@ impl Draft {
     }
 
     fn sql(&self) -> String {
-        let select: Vec<String> = self.select.iter().enumerate().map(|(i, (sql, _))| format!("{sql} AS c{i}")).collect();
+        let select: Vec<String> =
+            self.select.iter().enumerate().map(|(i, (sql, _))| format!("{sql} AS c{i}")).collect();
         let distinct = if self.distinct { "DISTINCT " } else { "" };
         let mut sql = format!("SELECT {distinct}{} FROM {}", select.join(", "), self.from);
         if let Some(filter) = &self.filter {
@@ -208,7 +209,7 @@ impl Generator {
     }
 
     /// FROM one relation, perhaps through a sub-query.
-    fn from_one(&self, random: &mut Random, draft: &mut Draft) -> Scope {
+    fn one_relation(&self, random: &mut Random, draft: &mut Draft) -> Scope {
         let relation = self.relation(random, |_| true);
         draft.reads.push(relation.name.clone());
         if !random.one_in(5) {
@@ -221,11 +222,15 @@ impl Generator {
             inner.filter = Some(predicate(random, &relation.columns, 1));
         }
         let mut columns: Scope = Vec::new();
-        let select: Vec<String> = relation.columns.iter().map(|(name, kind)| {
-            let sql = expression(random, &relation.columns, *kind, 1);
-            columns.push((format!("s.{name}"), *kind));
-            format!("{sql} AS {name}")
-        }).collect();
+        let select: Vec<String> = relation
+            .columns
+            .iter()
+            .map(|(name, kind)| {
+                let sql = expression(random, &relation.columns, *kind, 1);
+                columns.push((format!("s.{name}"), *kind));
+                format!("{sql} AS {name}")
+            })
+            .collect();
         let filter = inner.filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
         draft.from = format!("(SELECT {} FROM {}{filter}) s", select.join(", "), relation.name);
         columns
@@ -234,7 +239,7 @@ impl Generator {
     fn projected(&self, random: &mut Random) -> Draft {
         let mut draft = Draft::default();
         draft.has(Feature::Projection);
-        let scope = self.from_one(random, &mut draft);
+        let scope = self.one_relation(random, &mut draft);
         draft.select = projection(random, &scope);
         self.maybe_filter(random, &scope, &mut draft, 2);
         if random.one_in(2) {
@@ -253,7 +258,7 @@ impl Generator {
 
     fn grouped(&self, random: &mut Random) -> Draft {
         let mut draft = Draft::default();
-        let scope = self.from_one(random, &mut draft);
+        let scope = self.one_relation(random, &mut draft);
         self.maybe_filter(random, &scope, &mut draft, 3);
         group(random, &scope, &mut draft, 4);
         draft
@@ -275,7 +280,8 @@ impl Generator {
             }
             false => {
                 draft.has(Feature::Hop);
-                let (slide, size) = *random.pick(&[("15 minutes", "30 minutes"), ("20 minutes", "1 hour")]).expect("two");
+                let (slide, size) =
+                    *random.pick(&[("15 minutes", "30 minutes"), ("20 minutes", "1 hour")]).expect("two");
                 format!("HOP({}, {time}, INTERVAL '{slide}', INTERVAL '{size}')", relation.name)
             }
         };
@@ -460,14 +466,18 @@ fn expression(random: &mut Random, scope: &Scope, kind: Kind, depth: usize) -> S
         },
         Kind::Decimal => pick(random, &["{} + 1", "{} - 0.5", "coalesce({}, 0)", "-{}"]).replace("{}", &name),
         Kind::Double => pick(random, &["{} + 0.25", "{} * 0.5", "abs({})", "coalesce({}, 0)"]).replace("{}", &name),
-        Kind::Text => pick(random, &["upper({})", "{} || 'x'", "coalesce({}, 'none')", "lower({})"]).replace("{}", &name),
+        Kind::Text => {
+            pick(random, &["upper({})", "{} || 'x'", "coalesce({}, 'none')", "lower({})"]).replace("{}", &name)
+        }
         Kind::Boolean => pick(random, &["NOT {}", "coalesce({}, false)"]).replace("{}", &name),
         Kind::Timestamp | Kind::TimestampTz => {
             pick(random, &["{} + INTERVAL '90 minutes'", "date_trunc('hour', {})", "{} - INTERVAL '1 day'"])
                 .replace("{}", &name)
         }
         Kind::Date => name,
-        Kind::Interval => pick(random, &["{} + INTERVAL '1 hour'", "coalesce({}, INTERVAL '1 day')"]).replace("{}", &name),
+        Kind::Interval => {
+            pick(random, &["{} + INTERVAL '1 hour'", "coalesce({}, INTERVAL '1 day')"]).replace("{}", &name)
+        }
     }
 }
 
