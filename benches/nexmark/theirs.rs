@@ -1,0 +1,78 @@
+//! The same query as a batch query of DataFusion, as it comes, over the same files and schema.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream_partitioned};
+use datafusion::prelude::{JsonReadOptions, SessionConfig, SessionContext};
+use futures::StreamExt;
+
+use super::{Query, THREADS, bids};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().expect("a runtime")
+}
+
+async fn context(files: &bids::Files) -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(THREADS);
+    config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    let context = SessionContext::new_with_config(config);
+    let integer = |name| Field::new(name, DataType::Int64, true);
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    let schema = Schema::new(vec![
+        integer("auction"),
+        integer("bidder"),
+        integer("price"),
+        text("channel"),
+        text("url"),
+        Field::new("date_time", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+        text("extra"),
+    ]);
+    let options = JsonReadOptions::default().schema(&schema).file_extension(".ndjson");
+    let folder = format!("{}/", files.folder.display());
+    context.register_json("bids", folder, options).await.expect("the files are there");
+    context
+}
+
+/// How long the query takes over all files.
+pub fn time(query: &Query, files: &bids::Files) -> Duration {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let context = context(files).await;
+        let since = Instant::now();
+        let frame = context.sql(query.theirs).await.expect("a query of theirs");
+        if query.into_view {
+            let batches = frame.collect().await.expect("it runs");
+            let elapsed = since.elapsed();
+            drop(batches);
+            return elapsed;
+        }
+        let plan = frame.create_physical_plan().await.expect("a plan");
+        assert_eq!(plan.output_partitioning().partition_count(), THREADS, "partitions");
+        let streams = execute_stream_partitioned(Arc::clone(&plan), context.task_ctx()).expect("it runs");
+        let tasks: Vec<_> = streams
+            .into_iter()
+            .map(|mut stream| {
+                tokio::spawn(async move {
+                    while let Some(batch) = stream.next().await {
+                        drop(batch.expect("it runs"));
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("it runs");
+        }
+        since.elapsed()
+    })
+}
+
+/// What the query gives.
+pub fn contents(sql: &str, files: &bids::Files) -> Vec<RecordBatch> {
+    runtime().block_on(async {
+        let context = context(files).await;
+        context.sql(sql).await.expect("a query of theirs").collect().await.expect("it runs")
+    })
+}
