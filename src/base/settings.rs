@@ -43,7 +43,7 @@ impl Setting {
 pub const VARIABLE_PREFIX: &str = "MILLSTREAM_";
 
 /// Variables with our prefix that are no settings: of the scripts, the tests and the crash test.
-const OTHER_VARIABLES: [&str; 5] = ["CONFIG", "CACHE", "FLIGHTS", "PHASE_FILE", "SEED"];
+const OTHER_VARIABLES: [&str; 8] = ["CONFIG", "CACHE", "FLIGHTS", "PHASE_FILE", "SEED", "FULL", "BLESS", "CASES"];
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:literal;)*) => {
