@@ -54,10 +54,14 @@ pub(super) fn recover(settings: Settings, clock: Arc<dyn Clock>) -> Result<Coord
     let checkpoints = Checkpoints::new(restored, shared.settings.checkpoint_interval);
     let progress = Progress::new(last);
     let coordinator = Coordinator::new(shared, runtime, Arc::new(log), progress, checkpoints, (sender, receiver));
-    let mut recovery = Recovery { coordinator, catalog, manifest: found, records, last };
+    let mut recovery = Recovery { coordinator, catalog, manifest: found, records, last, feeds: Vec::new() };
     recovery.open_sources()?;
     recovery.start_jobs()?;
     recovery.replay()?;
+    // Now that every tap is in its place, rows may come.
+    for (job, pasts) in std::mem::take(&mut recovery.feeds) {
+        recovery.coordinator.feed_job(job, pasts);
+    }
     tracing::info!(epoch = %last, epochs_replayed = recovery.records.len(), "recovered");
     phase(Phase::Idle);
     Ok(recovery.coordinator)
@@ -115,6 +119,8 @@ struct Recovery {
     manifest: Manifest,
     records: Vec<CutRecord>,
     last: Epoch,
+    /// How each restored job reads its sources on.
+    feeds: Vec<(JobId, HashMap<NodeId, Past>)>,
 }
 
 impl Recovery {
@@ -210,7 +216,8 @@ impl Recovery {
             .map(|input| (input.node, input.relation))
             .collect();
         let pasts = sources.into_iter().map(|(node, source)| (node, self.past(source, entry.epoch, &extra))).collect();
-        self.coordinator.start_job(start, Some(Arc::new(stored.state)), pasts);
+        self.coordinator.start_job(start, Some(Arc::new(stored.state)));
+        self.feeds.push((id, pasts));
         Ok(())
     }
 

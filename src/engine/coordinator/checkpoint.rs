@@ -214,7 +214,9 @@ impl Coordinator {
     /// (unless it reads other jobs too, whose past is gone when they are checkpointed).
     fn is_waited_for(&self, job: &Job) -> bool {
         match job.state {
-            JobState::Starting | JobState::Filling | JobState::Waiting | JobState::Failed => return false,
+            JobState::Waiting | JobState::Failed => return false,
+            // What a table holds stands nowhere else once the log is trimmed; it is filled at once.
+            JobState::Starting | JobState::Filling => return job.inputs.iter().any(|input| input.feed == Feed::Writes),
             JobState::Running | JobState::Finished => {}
         }
         let taps = job.inputs.iter().any(|input| input.feed == Feed::Tap);

@@ -150,7 +150,9 @@ impl Coordinator {
         }
         changes.dropped.iter().for_each(|relation| self.forget(*relation));
         let created: Vec<Arc<Relation>> = changes.created.into_iter().chain(open.refilled).collect();
-        let new = self.prepare_jobs(&created, epoch, &mut announcement.also);
+        let starts = self.prepare_jobs(&created, epoch, &mut announcement.also);
+        let new: Vec<JobId> = starts.iter().map(|start| start.job).collect();
+        starts.into_iter().for_each(|start| self.start_job(start, None));
         self.announce(announcement, true);
         if checkpoint {
             self.begin_checkpoint(epoch);
@@ -158,8 +160,8 @@ impl Coordinator {
             self.open.forced = true;
             self.want_cut(true);
         }
-        let installed = self.start_jobs(new, epoch);
-        self.finish_ddl(changes.replies, &installed, epoch);
+        self.feed_jobs(&new, epoch);
+        self.finish_ddl(changes.replies, &new, epoch);
         self.waiters.note_cut(epoch);
         phase(Phase::Idle);
     }

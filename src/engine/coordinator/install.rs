@@ -157,13 +157,12 @@ impl Coordinator {
         job.view(relation).map(Arc::clone)
     }
 
-    /// Starts new jobs, which join their sources at the cut of `epoch`.
-    pub(super) fn start_jobs(&mut self, starts: Vec<Start>, epoch: Epoch) -> Vec<JobId> {
-        let jobs = starts.iter().map(|start| start.job).collect();
-        for start in starts {
+    /// Lets new jobs, which the workers know already, read their sources up to the cut of `epoch`.
+    pub(super) fn feed_jobs(&mut self, jobs: &[JobId], epoch: Epoch) {
+        for id in jobs {
             let close = |watermark| Close { epoch, watermark, clock_us: self.clock_us, checkpoint: false };
             let mut pasts = HashMap::new();
-            if let Some(job) = self.jobs.get(&start.job) {
+            if let Some(job) = self.jobs.get(id) {
                 for input in &job.inputs {
                     let Some(source) = self.sources.get(&input.relation) else { continue };
                     let splits = source.cut.as_ref().map(split_points).unwrap_or_default();
@@ -172,18 +171,13 @@ impl Coordinator {
                     pasts.insert(input.node, Past { from: Vec::new(), cuts: vec![cut] });
                 }
             }
-            self.start_job(start, None, pasts);
+            self.feed_job(*id, pasts);
         }
-        jobs
     }
 
-    /// Hands a job to the workers and its inputs to the hosts of its sources.
-    pub(in crate::engine) fn start_job(
-        &mut self,
-        start: Start,
-        restore: Option<Arc<StoredState>>,
-        mut pasts: HashMap<NodeId, Past>,
-    ) {
+    /// Hands a job to the workers. It must come before the first epoch that the job sees is told to anyone: a tap that
+    /// comes after the relation has ended that epoch has missed it.
+    pub(in crate::engine) fn start_job(&mut self, start: Start, restore: Option<Arc<StoredState>>) {
         let Start { job: id, receivers, sinks } = start;
         let Some(job) = self.jobs.get(&id) else { return };
         let taps = job.inputs.iter().filter(|input| input.feed == Feed::Tap);
@@ -198,8 +192,14 @@ impl Coordinator {
             sinks,
             restore,
         };
-        let created = self.runtime.create(command).and_then(|()| self.attach(id, &mut pasts));
-        if let Err(error) = created {
+        if let Err(error) = self.runtime.create(command) {
+            self.fail_job(id, &error);
+        }
+    }
+
+    /// Hands the inputs of a job to the hosts of its sources.
+    pub(in crate::engine) fn feed_job(&mut self, id: JobId, mut pasts: HashMap<NodeId, Past>) {
+        if let Err(error) = self.attach(id, &mut pasts) {
             self.fail_job(id, &error);
         }
     }
