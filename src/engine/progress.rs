@@ -39,12 +39,19 @@ pub struct Progress {
     shown: HashMap<RelationId, Epoch>,
     cut: Epoch,
     durable: Epoch,
+    /// The last epoch of the log at recovery: what was shown before the crash is not above it, so nothing is shown below.
+    recovered: Epoch,
 }
 
 impl Progress {
     /// Progress that starts after `epoch`: everything up to it is cut and durable.
     pub fn new(epoch: Epoch) -> Self {
-        Progress { cut: epoch, durable: epoch, ..Progress::default() }
+        Progress { cut: epoch, durable: epoch, recovered: epoch, ..Progress::default() }
+    }
+
+    /// Below this epoch nothing is shown any more.
+    pub fn recovered(&self) -> Epoch {
+        self.recovered
     }
 
     /// The newest cut epoch.
@@ -216,7 +223,7 @@ impl Progress {
     pub fn read_epoch(&mut self, relations: &[RelationId], least: Epoch) -> Result<Epoch, RelationId> {
         let mut newest = self.durable;
         let mut lagging = None;
-        let mut floor = least;
+        let mut floor = least.max(self.recovered);
         for relation in relations {
             let readable = self.readable(*relation).unwrap_or_default();
             floor = floor.max(self.shown.get(relation).copied().unwrap_or_default());
@@ -307,6 +314,16 @@ mod tests {
         assert_eq!(progress.read_epoch(&[T, V], Epoch(0)), Err(V));
         close(&mut progress, 3, 11);
         assert_eq!(progress.read_epoch(&[T, V], Epoch(0)), Ok(Epoch(11)));
+    }
+
+    #[test]
+    fn nothing_is_shown_below_the_epoch_before_the_crash() {
+        let mut progress = Progress::new(Epoch(12));
+        progress.add_job(JobId(1), vec![], vec![T], 2, Epoch(10));
+        cut(&mut progress, 12, &[JobId(1)]);
+        assert_eq!(progress.read_epoch(&[T], Epoch(0)), Err(T));
+        close(&mut progress, 1, 12);
+        assert_eq!(progress.read_epoch(&[T], Epoch(0)), Ok(Epoch(12)));
     }
 
     #[test]

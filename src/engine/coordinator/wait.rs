@@ -180,7 +180,7 @@ impl Coordinator {
         for job in self.jobs.values().filter(|job| job.visible.receiver_count() > 0) {
             let readable = self.progress.closed(job.id).unwrap_or_default().min(durable);
             let shown = *job.visible.borrow();
-            if readable > shown && readable >= job.shown_from {
+            if readable > shown && readable >= job.shown_from.max(self.progress.recovered()) {
                 job.visible.send_replace(readable);
             }
         }
