@@ -3,6 +3,14 @@
 //!
 //! `MILLSTREAM_BENCH_ROUNDS` (5,000) rounds of INSERT and SELECT; `MILLSTREAM_BENCH_SECONDS` (10) per measured rate.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    reason = "a benchmark is a program of its own: it prints what it measured and stops at the first thing amiss"
+)]
+
 #[path = "latency/neighbours.rs"]
 mod neighbours;
 #[path = "latency/server.rs"]

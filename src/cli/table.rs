@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use crate::types::{Schema, SqlType};
+use crate::types::Schema;
 use crate::wire::Column;
 
 /// Rows that are looked at before the widths are fixed.
@@ -82,11 +82,15 @@ impl Table {
     }
 
     fn row(&self, row: &[String], widths: &[usize], out: &mut String) {
-        let right = |ty: &SqlType| ty.is_numeric();
-        let cells = row.iter().zip(widths).zip(&self.schema.columns).map(|((value, width), column)| {
-            if right(&column.ty) { format!(" {value:>width$}") } else { format!(" {value:<width$}") }
+        let last = row.len().saturating_sub(1);
+        let cells = row.iter().zip(widths).zip(&self.schema.columns).enumerate();
+        // As psql: text is padded on its right, but not in the last column.
+        let cells = cells.map(|(place, ((value, width), column))| match column.ty.is_numeric() {
+            true => format!(" {value:>width$}"),
+            false if place == last => format!(" {value}"),
+            false => format!(" {value:<width$}"),
         });
-        out.push_str(cells.collect::<Vec<_>>().join(" |").trim_end());
+        out.push_str(&cells.collect::<Vec<_>>().join(" |"));
         out.push('\n');
     }
 }
@@ -98,6 +102,7 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, StringArray};
 
     use super::*;
+    use crate::types::SqlType;
 
     #[test]
     fn tables_look_as_in_psql() {
