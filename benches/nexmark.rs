@@ -162,7 +162,7 @@ fn fingerprint(batches: &[RecordBatch]) -> (usize, u64) {
             arrow::datatypes::DataType::Int64 | arrow::datatypes::DataType::Decimal128(_, _) => {
                 arrow::compute::cast(column, &arrow::datatypes::DataType::Decimal128(38, 0)).expect("an integer")
             }
-            _ => ArrayRef::clone(column),
+            _ => arrow::array::ArrayRef::clone(column),
         });
         columns.collect::<Vec<_>>()
     };
