@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::host::{Hub, SourceHost, Subscriber};
+use super::host::{Hub, Lone, SourceHost, Subscriber};
 use super::reading::{Reading, Step};
 use super::shared::{FULL_NAP, RETRY_MIN};
 use super::spec::{SplitPoint, SubscriberId};
@@ -44,6 +44,20 @@ enum Next {
     Read { to: Vec<Option<Position>>, epoch: Epoch, cut: Option<Epoch> },
     /// It has joined, or is not wanted any more.
     Done,
+}
+
+impl Lone {
+    /// Tells `subscriber` the ends of the epochs below `below` that it has passed.
+    fn tell_ended(&mut self, subscriber: &mut Subscriber, below: Epoch) {
+        while let Some(cut) = self.cuts.front().filter(|cut| cut.splits.is_empty() && cut.epoch < below) {
+            let Some(close) = cut.close else { break };
+            if subscriber.closed < close.epoch {
+                subscriber.closed = close.epoch;
+                subscriber.inlet.close(close);
+            }
+            self.cuts.pop_front();
+        }
+    }
 }
 
 impl LoneReader {
@@ -95,14 +109,7 @@ impl LoneReader {
             return Ok(Next::Done);
         }
         let Some(lone) = hub.alone.get_mut(&subscriber.id) else { return Ok(Next::Done) };
-        while let Some(cut) = lone.cuts.front().filter(|cut| cut.splits.is_empty()) {
-            let Some(close) = cut.close else { break };
-            if subscriber.closed < close.epoch {
-                subscriber.closed = close.epoch;
-                subscriber.inlet.close(close);
-            }
-            lone.cuts.pop_front();
-        }
+        lone.tell_ended(subscriber, Epoch(u64::MAX));
         if let Some(cut) = lone.cuts.iter().find(|cut| !cut.splits.is_empty()) {
             let (epoch, splits) = (cut.epoch, cut.splits.clone());
             let to = self.at.iter().map(|at| {
@@ -191,7 +198,7 @@ impl LoneReader {
                         .with_hint("Restore what is missing; the job goes on by itself then."));
                 }
             };
-            let Some(subscriber) = &self.subscriber else { return Ok(false) };
+            let Some(subscriber) = &mut self.subscriber else { return Ok(false) };
             if let Some(batch) = ready.project(&subscriber.wanted)? {
                 let waiting = Instant::now();
                 let mut hub = self.host.lock();
@@ -200,9 +207,12 @@ impl LoneReader {
                         self.pausing = false;
                         hub.pauses -= 1;
                     }
-                    if hub.stopped || subscriber.inlet.is_gone() || !hub.alone.contains_key(&subscriber.id) {
+                    if hub.stopped || subscriber.inlet.is_gone() {
                         return Ok(false);
                     }
+                    let Some(lone) = hub.alone.get_mut(&subscriber.id) else { return Ok(false) };
+                    // The job may be waiting for the end of an epoch before these rows to make room.
+                    lone.tell_ended(subscriber, epoch);
                     self.host.nap(&mut hub, FULL_NAP);
                 }
                 drop(hub);
