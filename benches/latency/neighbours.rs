@@ -7,7 +7,7 @@ use super::report;
 use super::server::Server;
 
 /// Rows of the file: at least as many as the fast view reads in the longest run.
-const ROWS: u64 = 6_000_000;
+const ROWS: u64 = 24_000_000;
 const FAST: &str = "CREATE MATERIALIZED VIEW fast AS SELECT k, count(*) AS n, sum(v) AS total FROM s GROUP BY k";
 /// Hashes 20 kB for every row.
 const SLOW: &str = "CREATE MATERIALIZED VIEW slow AS SELECT k, count(*) AS n, \

@@ -164,6 +164,9 @@ impl FileReader {
         let want = bound.map_or(want, |bound| want.min(usize::try_from(bound.saturating_sub(from)).unwrap_or(want)));
         let begin = self.carry.len();
         debug_assert!(self.skipped.is_none() || begin <= HEAD_BYTES);
+        // No room is made for what is not there: a file that is looked at again and again costs a look.
+        let length = open.file.metadata().map_err(|error| unreadable(&open.name, error))?.len();
+        let want = want.min(usize::try_from(length.saturating_sub(from)).unwrap_or(want));
         self.carry.resize(begin + want, 0);
         let read = match self.carry.get_mut(begin..) {
             Some(buffer) => read_up_to(open, buffer, from)?,

@@ -66,7 +66,8 @@ fn delivered_once_over_restarts() {
     for upto in 1..=4 {
         // Every restart offers everything again, as if no delivery had been recorded.
         let sink = Box::new(FileSink::new(folder.path(), "ndjson", Roll { rows: Some(3), ..Roll::default() }));
-        let host = SinkHost::start(spec(false, None), sink, |_| {}).unwrap();
+        let newest = batches[..upto - 1].last().map(|batch| batch.epoch.0);
+        let host = SinkHost::start(spec(false, newest), sink, |_| {}).unwrap();
         for batch in &batches[..upto] {
             host.offer(batch.epoch, batch.rows, batch.bytes.clone());
         }

@@ -10,6 +10,8 @@ use super::spec::{SplitPoint, SubscriberId};
 use crate::base::{Error, ErrorKind, Result};
 use crate::types::{Epoch, Position, Watermark};
 
+/// The longest such sleep: a job that is behind need not be looked at in haste.
+const FULL_NAP_MAX: Duration = Duration::from_millis(8);
 /// A stretch that took less than this is short enough to let the shared reader hold still for the next one.
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -200,7 +202,7 @@ impl LoneReader {
             };
             let Some(subscriber) = &mut self.subscriber else { return Ok(false) };
             if let Some(batch) = ready.project(&subscriber.wanted)? {
-                let waiting = Instant::now();
+                let (waiting, mut nap) = (Instant::now(), FULL_NAP);
                 let mut hub = self.host.lock();
                 while !subscriber.inlet.has_room() {
                     if self.pausing && waiting.elapsed() >= SHORT {
@@ -213,7 +215,8 @@ impl LoneReader {
                     let Some(lone) = hub.alone.get_mut(&subscriber.id) else { return Ok(false) };
                     // The job may be waiting for the end of an epoch before these rows to make room.
                     lone.tell_ended(subscriber, epoch);
-                    self.host.nap(&mut hub, FULL_NAP);
+                    self.host.nap(&mut hub, nap);
+                    nap = (nap * 2).min(FULL_NAP_MAX);
                 }
                 drop(hub);
                 subscriber.inlet.send(epoch, batch);

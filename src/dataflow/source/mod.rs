@@ -28,6 +28,7 @@ mod tests;
 pub use super::Close;
 pub use bounded::BoundedReader;
 pub use host::SourceHost;
+pub(super) use pool::decode_busy;
 pub use spec::{
     Attach, Generated, HostSettings, Inlet, RecordedCut, SourceCut, SourceEvent, SourceSpec, SourceState, SourceStats,
     SplitCut, SplitPoint, SplitStats, SubscriberId, Wanted, WatermarkRule, source_fault_schema,

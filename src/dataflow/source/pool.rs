@@ -2,11 +2,26 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::{Error, Result};
+
+/// Microseconds that all decoding of the process has taken.
+static BUSY_US: AtomicU64 = AtomicU64::new(0);
+
+/// Time that all decoding of the process has taken, summed over threads.
+pub(in crate::dataflow) fn decode_busy() -> Duration {
+    Duration::from_micros(BUSY_US.load(Ordering::Relaxed))
+}
+
+/// Notes that decoding has taken the time since `since`.
+pub(super) fn was_decoding(since: Instant) {
+    BUSY_US.fetch_add(since.elapsed().as_micros() as u64, Ordering::Relaxed);
+}
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -82,6 +97,8 @@ fn run(pool: &'static Pool) {
             }
         };
         drop(queue);
+        let since = Instant::now();
         work();
+        was_decoding(since);
     }
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 
 use super::computed::Plan;
-use super::pool::{Ticket, submit};
+use super::pool::{Ticket, submit, was_decoding};
 use super::rows::{Ready, Stretch, full_schema};
 use super::spec::{SourceSpec, SplitPoint};
 use crate::base::{Error, Result};
@@ -138,7 +138,10 @@ impl Reading {
     /// The next rows of the file that is open; `None` when none is, or it has ended.
     fn next_of_file(&mut self) -> Result<Option<Stretch>> {
         let Some(file) = &mut self.file else { return Ok(None) };
-        let batch = match file.rows.next() {
+        let since = std::time::Instant::now();
+        let next = file.rows.next();
+        was_decoding(since);
+        let batch = match next {
             Some(batch) => batch?,
             None => {
                 self.file = None;

@@ -12,6 +12,10 @@ use crate::base::{Error, ErrorKind};
 
 /// How long a reader sleeps when a job is full, before it looks again.
 pub(super) const FULL_NAP: Duration = Duration::from_millis(1);
+/// A split without news for so long is looked at less often.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
+/// How much less often.
+const QUIET_TIMES: u32 = 4;
 /// The longest pause before a source that could not be read is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// The first such pause.
@@ -79,9 +83,11 @@ enum Rest {
 }
 
 fn read(host: &Arc<SourceHost>, index: usize, reading: &mut Reading) -> Result<Rest, Error> {
+    let mut news = Instant::now();
     loop {
         match reading.next()? {
             Step::Ready(ready) => {
+                news = Instant::now();
                 let mut hub = host.lock();
                 if !await_room(host, &mut hub) {
                     return Ok(Rest::Unwanted);
@@ -103,7 +109,8 @@ fn read(host: &Arc<SourceHost>, index: usize, reading: &mut Reading) -> Result<R
                 if idle > 0 && hub.watermark_moved() {
                     host.tell(SourceEvent::Input);
                 }
-                host.nap(&mut hub, host.spec.settings.poll);
+                let times = if news.elapsed() < QUIET_AFTER { 1 } else { QUIET_TIMES };
+                host.nap(&mut hub, host.spec.settings.poll * times);
             }
             Step::Bound | Step::End => {
                 let mut hub = host.lock();

@@ -223,8 +223,10 @@ fn build_node<'s>(scope: Scope<'s, Time>, host: &Host, cell: &Rc<JobCell>, node:
                 });
             }
             let frontier = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-            if subtask.work(frontier) == Pause::Slice {
-                activator.activate();
+            match subtask.work(frontier) {
+                Pause::Idle => {}
+                Pause::Slice => activator.activate(),
+                Pause::Yield(pause) => activator.activate_after(pause),
             }
         }
     });

@@ -13,6 +13,7 @@ use super::build::build;
 use super::bus::{Bus, Command};
 use super::job::{Changed, JobCell};
 use super::local::LocalRelations;
+use super::share::Shares;
 use crate::dataflow::{Response, WorkerMetrics};
 use crate::types::JobId;
 
@@ -49,7 +50,7 @@ impl Host {
     }
 
     /// Runs until told to shut down.
-    pub(super) fn run(&self, worker: &mut Worker) {
+    pub(super) fn run(&self, worker: &mut Worker, shares: &Shares) {
         let watch = DeathWatch { worker: self.worker, responses: Some(self.responses.clone()) };
         self.bus.attach(self.worker);
         let mut jobs: HashMap<JobId, (usize, Rc<JobCell>)> = HashMap::new();
@@ -59,6 +60,7 @@ impl Host {
             }
             self.report(&jobs);
             worker.step_or_park(None);
+            shares.look();
             if let Some(metrics) = self.metrics.get(self.worker) {
                 metrics.steps.add(1);
             }

@@ -7,13 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::history::History;
 use super::lanes::Lanes;
+use super::share::Share;
 use crate::base::{Error, Result};
 use crate::dataflow::input::InputReceiver;
 use crate::dataflow::metrics::SubtaskMetrics;
@@ -30,6 +31,8 @@ pub(super) struct JobPlan {
     pub(super) placements: Vec<Placement>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) metrics: Arc<JobMetrics>,
+    /// What it uses of the cores, and may use.
+    pub(super) share: Arc<Share>,
     /// Whether it goes on from a checkpoint.
     pub(super) is_restored: bool,
     /// The state to begin with and how many workers have still to load it; goes with the last.
@@ -50,6 +53,7 @@ impl JobPlan {
             lanes: Arc::new(Lanes::new(edges * workers, lane_bytes)),
             metrics: Arc::new(JobMetrics::new(graph.nodes.len(), workers)),
             restore: Mutex::new((create.restore.take(), workers)),
+            share: Arc::default(),
             is_restored,
             identifier: AtomicUsize::new(0),
             create,
@@ -83,6 +87,8 @@ pub(super) struct JobCell {
     failure: RefCell<Option<Error>>,
     changed: Changed,
     worker_metrics: Arc<Vec<WorkerMetrics>>,
+    /// Until when it leaves this worker to others.
+    away_until: Cell<Option<Instant>>,
     is_listed: Cell<bool>,
     closed: Cell<Option<Epoch>>,
 }
@@ -106,6 +112,7 @@ impl JobCell {
             failure: RefCell::new(None),
             changed,
             worker_metrics,
+            away_until: Cell::new(None),
             is_listed: Cell::new(false),
             closed: Cell::new(None),
         })
@@ -168,6 +175,21 @@ impl JobCell {
         if let Some(metrics) = self.worker_metrics.get(self.worker) {
             metrics.busy_us.add(us);
         }
+        if let Some(pause) = self.plan.share.was_busy(us) {
+            let now = Instant::now();
+            let from = self.away_until.get().map_or(now, |until| until.max(now));
+            self.away_until.set(from.checked_add(pause));
+        }
+    }
+
+    /// For how long, from `now` on, it still leaves this worker to others.
+    pub(super) fn stays_away(&self, now: Instant) -> Option<Duration> {
+        let left = self.away_until.get()?.saturating_duration_since(now);
+        if left.is_zero() {
+            self.away_until.set(None);
+            return None;
+        }
+        Some(left)
     }
 
     fn list(&self) {

@@ -37,6 +37,7 @@ use bus::{Bus, Command};
 use host::Host;
 use job::JobPlan;
 use lanes::Lanes;
+use share::Shares;
 
 mod body;
 mod build;
@@ -50,6 +51,7 @@ mod job;
 mod lanes;
 mod local;
 mod outlet;
+mod share;
 mod subtask;
 mod tap;
 #[cfg(test)]
@@ -89,6 +91,7 @@ pub struct Runtime {
     bus: Arc<Bus>,
     jobs: Mutex<HashMap<JobId, Installed>>,
     metrics: Arc<Vec<WorkerMetrics>>,
+    shares: Arc<Shares>,
     guards: Option<WorkerGuards<()>>,
 }
 
@@ -112,13 +115,14 @@ impl Runtime {
         let started =
             |what: String| Error::unavailable("could not start the worker threads").with_detail(format!("{what}."));
         let (builders, others) = communication.try_build().map_err(started)?;
-        let host = (settings.clone(), Arc::clone(&bus), Arc::clone(&metrics));
+        let shares = Arc::new(Shares::new());
+        let host = (settings.clone(), Arc::clone(&bus), Arc::clone(&metrics), Arc::clone(&shares));
         let guards = execute_from(builders, others, WorkerConfig::default(), move |worker| {
-            let (settings, bus, metrics) = host.clone();
-            Host::new(worker, settings, bus, responses.clone(), metrics).run(worker);
+            let (settings, bus, metrics, shares) = host.clone();
+            Host::new(worker, settings, bus, responses.clone(), metrics).run(worker, &shares);
         });
         let guards = Some(guards.map_err(started)?);
-        Ok(Runtime { workers, settings, bus, jobs: Mutex::default(), metrics, guards })
+        Ok(Runtime { workers, settings, bus, jobs: Mutex::default(), metrics, shares, guards })
     }
 
     /// How many workers.
@@ -138,6 +142,7 @@ impl Runtime {
             return Err(Error::internal(format!("job {job} is already installed")));
         }
         jobs.insert(job, Installed { metrics: Arc::clone(&plan.metrics), lanes: Arc::clone(&plan.lanes) });
+        self.shares.add(job, &plan.share);
         self.bus.send(&Command::Create(plan));
         Ok(())
     }
@@ -145,6 +150,7 @@ impl Runtime {
     /// Takes a job down, running or failed. Rows under way in it are dropped.
     pub fn drop_job(&self, job: JobId) {
         self.jobs.lock().remove(&job);
+        self.shares.remove(job);
         self.bus.send(&Command::Drop(job));
     }
 

@@ -20,10 +20,14 @@ use super::outlet::Outlets;
 use crate::base::{Result, ResultExt};
 use crate::dataflow::WatermarkExpr;
 use crate::operators::{EpochEnd, Flow, Output};
-use crate::types::{Epoch, NodeId};
+use crate::types::{DeltaBatch, Epoch, NodeId};
 
 /// How long a subtask works before others get their turn.
 const SLICE: Duration = Duration::from_millis(5);
+/// Rows that are handed over at once while it is not known what a row costs.
+const FIRST_ROWS: usize = 256;
+/// However costly rows are, so many are handed over at once.
+const LEAST_ROWS: usize = 16;
 
 /// A node with inputs, on one worker.
 pub(super) struct Subtask {
@@ -36,8 +40,54 @@ pub(super) struct Subtask {
     pub(super) outlets: Outlets,
     open: Epoch,
     waiting: BTreeMap<Epoch, VecDeque<(usize, Parcel)>>,
+    cursor: Cursor,
     ending: Option<EpochEnd>,
     out: Output,
+}
+
+/// How far the oldest parcel has been handed over: costly rows go in pieces of about a slice of time.
+#[derive(Default)]
+struct Cursor {
+    /// Rows of it that are done.
+    done: usize,
+    /// The piece that is being handed over, until the operator is done with it.
+    piece: Option<DeltaBatch>,
+    /// Time spent on this piece.
+    spent: Duration,
+    /// Seconds per row, as last measured.
+    row_cost: Option<f64>,
+}
+
+impl Cursor {
+    /// The piece of `batch` to hand over: the same until [`Cursor::advance`].
+    fn piece(&mut self, batch: &DeltaBatch) -> &DeltaBatch {
+        let (done, row_cost) = (self.done, self.row_cost);
+        self.piece.get_or_insert_with(|| {
+            let rest = batch.len().saturating_sub(done);
+            let affordable = match row_cost {
+                None => FIRST_ROWS,
+                // A cast of what is too large saturates.
+                Some(cost) => ((SLICE.as_secs_f64() / cost) as usize).max(LEAST_ROWS),
+            };
+            let rows = if rest <= affordable.saturating_add(affordable / 2) { rest } else { affordable };
+            if rows == batch.len() { batch.clone() } else { batch.slice(done, rows) }
+        })
+    }
+
+    /// The operator is done with the piece; true if the batch, of `total` rows, is done with it.
+    fn advance(&mut self, total: usize) -> bool {
+        let rows = self.piece.take().map_or(0, |piece| piece.len());
+        let spent = std::mem::take(&mut self.spent).as_secs_f64();
+        if rows > 0 {
+            self.row_cost = Some((spent / rows as f64).max(1e-9));
+        }
+        self.done += rows;
+        let finished = rows == 0 || self.done >= total;
+        if finished {
+            self.done = 0;
+        }
+        finished
+    }
 }
 
 /// Why a subtask stopped working.
@@ -47,6 +97,8 @@ pub(super) enum Pause {
     Idle,
     /// Its slice is over: it wants to be scheduled again.
     Slice,
+    /// Its job gives way to others for so long.
+    Yield(Duration),
 }
 
 impl Subtask {
@@ -60,7 +112,8 @@ impl Subtask {
         let above = job.plan.above.get(node.0 as usize).cloned().unwrap_or_default();
         let open = job.plan.create.start;
         let (waiting, out) = (BTreeMap::new(), Output::new());
-        Subtask { job, node, body, above, ports, outlets, open, waiting, ending: None, out }
+        let cursor = Cursor::default();
+        Subtask { job, node, body, above, ports, outlets, open, waiting, cursor, ending: None, out }
     }
 
     /// Takes parcels that arrived at input `port`.
@@ -80,6 +133,9 @@ impl Subtask {
             return Pause::Idle;
         }
         let started = Instant::now();
+        if let Some(pause) = self.job.stays_away(started) {
+            return Pause::Yield(pause);
+        }
         let frontier = frontier.map_or(Epoch(u64::MAX), epoch_of);
         let result = guard(|| self.run(frontier, started + SLICE));
         let job = Rc::clone(&self.job);
@@ -125,12 +181,21 @@ impl Subtask {
                 self.node, self.job.worker
             )));
         };
-        let flow = body.on_delta(*port, &parcel.batch, &mut self.out)?;
+        let since = Instant::now();
+        let total = parcel.batch.len();
+        let piece = self.cursor.piece(&parcel.batch);
+        let rows = piece.len() as u64;
+        let flow = body.on_delta(*port, piece, &mut self.out)?;
         self.outlets.send(self.open, &mut self.out)?;
+        self.cursor.spent += since.elapsed();
         match flow {
             Flow::More => return Ok(()),
             Flow::Fetch(reads) => return body.admit(&reads),
             Flow::Done => body.settle()?,
+        }
+        self.job.plan.share.took(rows);
+        if !self.cursor.advance(total) {
+            return Ok(());
         }
         let (_, parcel) = self.pop().ok_or_else(|| crate::base::Error::internal("parcel went while it was read"))?;
         if let Some(metrics) = self.job.metrics(self.node) {
@@ -208,6 +273,7 @@ impl Subtask {
             self.job.plan.lanes.release(parcel.lane, parcel.charge);
         }
         self.out.drain().for_each(drop);
+        self.cursor = Cursor::default();
         self.ending = None;
         self.body = None;
     }

@@ -145,11 +145,16 @@ impl ShardCell {
         self.settle()
     }
 
-    /// Puts `merged` in the place of `parts` (neighbours in the list).
+    /// Puts `merged` in the place of `parts`, if they are still neighbours in the list: another thread may have folded
+    /// some of them meanwhile, and then its work stays.
     pub(super) fn replace(&self, parts: &[Arc<Run>], merged: Run) {
         let mut list = self.list.write();
         let at = list.runs.iter().position(|run| parts.first().is_some_and(|first| Arc::ptr_eq(run, first)));
         let Some(at) = at else { return };
+        let there = list.runs.get(at..at + parts.len());
+        if !there.is_some_and(|there| there.iter().zip(parts).all(|(run, part)| Arc::ptr_eq(run, part))) {
+            return;
+        }
         let mut runs = list.runs.clone();
         let merged = (merged.rows > 0).then(|| Arc::new(merged));
         runs.splice(at..at + parts.len(), merged);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 
+use super::run::{Run, merge};
 use super::*;
 use crate::base::ErrorKind;
 use crate::base::random::Random;
@@ -234,6 +235,23 @@ fn folding_bounds_runs_and_frees_memory() {
     assert!(error.report().contains("view_history_bytes"));
     assert!(budget.used() > 0);
     drop((writer, list, view));
+}
+
+#[test]
+fn a_fold_that_was_overtaken_by_another_changes_nothing() {
+    let view = PublishedView::new(schema(), vec![1], 1);
+    let mut writer = view.shard(0).unwrap();
+    for epoch in 1..=4u64 {
+        writer.close(Epoch(epoch), vec![batch(&[((epoch as i64, "a".into()), 1)])]).unwrap();
+    }
+    let cell = &view.shards[0];
+    let runs = cell.list().runs.clone();
+    let merged =
+        |parts: &[Arc<Run>]| Run::new(parts[0].first, parts[parts.len() - 1].last, merge(&view.layout, parts).unwrap());
+    cell.replace(&runs[1..3], merged(&runs[1..3]));
+    cell.replace(&runs[..3], merged(&runs[..3]));
+    assert_eq!(cell.list().runs.len(), 3);
+    assert_eq!(view.snapshot(Epoch(4)).unwrap().rows(), 4);
 }
 
 #[test]
