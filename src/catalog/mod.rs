@@ -15,4 +15,4 @@ mod tests;
 
 pub use catalog::Catalog;
 pub use relation::{Relation, RelationKind, RelationWatermark, SCHEMAS, schemas};
-pub use system::{SystemView, SystemViewDefinition, SystemViews, system_view_definitions};
+pub use system::{SystemViewDefinition, system_view_definitions};

@@ -95,6 +95,9 @@ pub struct RelationWatermark {
     pub column: usize,
     /// The expression whose running maximum is the watermark, in the planner's own JSON.
     pub expression: serde_json::Value,
+    /// When the expression is the column less a fixed time: how much, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_us: Option<i64>,
 }
 
 /// One relation. Never changed in place: a change makes another one.
@@ -113,9 +116,6 @@ pub struct Relation {
     /// The statement that created it, as it was written, without a semicolon. Empty for relations that nobody wrote.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sql: String,
-    /// Options of WITH, by key in lower case.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub options: BTreeMap<String, String>,
     /// The primary key by places of columns; empty if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_key: Vec<usize>,
@@ -153,7 +153,6 @@ impl Relation {
             kind,
             columns,
             sql: String::new(),
-            options: BTreeMap::new(),
             primary_key: Vec::new(),
             watermark: None,
             generated: BTreeMap::new(),

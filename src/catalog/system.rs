@@ -1,12 +1,8 @@
 //! System views: the engine's own state, read with SQL. Their columns are fixed here; the engine gives the rows.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
-
 use super::relation::{Relation, RelationKind};
-use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::types::{Column, RelationId, Schema, SqlType};
 
 /// System views have the numbers from here on; no created relation ever gets so far.
@@ -21,69 +17,6 @@ pub struct SystemViewDefinition {
     pub schema: Schema,
     /// One sentence for `\d+` and the manual.
     pub comment: &'static str,
-}
-
-/// Gives the rows of one system view.
-///
-/// # Contract
-/// 1. `schema` is that of the definition, and `rows` has exactly its Arrow types; else reads answer `Internal`.
-/// 2. `rows` is the present state, gathered without waiting for workers or the disk: it is called while a client waits.
-/// 3. Watermarks: NULL is none yet, `infinity` (the largest i64) is the end of a bounded source.
-pub trait SystemView: Send + Sync {
-    /// Its columns.
-    fn schema(&self) -> Schema;
-
-    /// Its present rows.
-    fn rows(&self) -> Result<RecordBatch>;
-}
-
-/// The providers of all system views.
-#[derive(Clone, Default)]
-pub struct SystemViews {
-    providers: BTreeMap<&'static str, Arc<dyn SystemView>>,
-}
-
-impl SystemViews {
-    /// No provider yet.
-    pub fn new() -> SystemViews {
-        SystemViews::default()
-    }
-
-    /// Makes `provider` give the rows of `ms_catalog.<name>`. Fails with `Internal` when there is no such view or its
-    /// columns are others.
-    pub fn register(&mut self, name: &str, provider: Arc<dyn SystemView>) -> Result<()> {
-        let Some(definition) = system_view_definitions().iter().find(|definition| definition.name == name) else {
-            return Err(Error::internal(format!("system view \"{name}\" is not defined")));
-        };
-        if provider.schema() != definition.schema {
-            return Err(Error::internal(format!("provider of system view \"{name}\" has other columns than it")));
-        }
-        self.providers.insert(definition.name, provider);
-        Ok(())
-    }
-
-    /// Names of views that have no provider yet.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let names = system_view_definitions().iter().map(|definition| definition.name);
-        names.filter(|name| !self.providers.contains_key(name)).collect()
-    }
-
-    /// The present rows of `ms_catalog.<name>`.
-    pub fn rows(&self, name: &str) -> Result<RecordBatch> {
-        let Some(provider) = self.providers.get(name) else {
-            let error = Error::invalid(format!("relation \"ms_catalog.{name}\" does not exist"))
-                .with_code(sqlstate::UNDEFINED_TABLE);
-            return Err(match did_you_mean(name, self.providers.keys().copied()) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            });
-        };
-        let rows = provider.rows()?;
-        if rows.schema().fields() != provider.schema().arrow().fields() {
-            return Err(Error::internal(format!("rows of system view \"{name}\" have other columns than it")));
-        }
-        Ok(rows)
-    }
 }
 
 /// All system views, by name.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use crate::base::Result;
@@ -90,6 +91,8 @@ pub enum Piece {
     Oversize(Oversize),
     /// A file, or the rest of one, for a format that frames itself.
     File(FilePiece),
+    /// Rows that need no format.
+    Rows(RowsPiece),
     /// The end is reached for now; more may come. Call again later.
     Wait,
     /// Everything up to `until` was handed over.
@@ -158,4 +161,22 @@ pub struct FilePiece {
     pub until_row: Option<u64>,
     /// The place of `from_row`.
     pub place: Place,
+}
+
+/// Records that their connector makes rows of, on whatever thread there is. Positions in it count records.
+pub struct RowsPiece {
+    /// Where they begin.
+    pub place: Place,
+    /// How many records they are. There may be fewer rows: a record may be none.
+    pub records: u64,
+    /// About how many bytes their rows take.
+    pub bytes: usize,
+    /// Makes the rows.
+    pub make: Box<dyn FnOnce() -> Result<RecordBatch> + Send>,
+}
+
+impl std::fmt::Debug for RowsPiece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} records at {}", self.records, self.place.position(0))
+    }
 }

@@ -14,12 +14,12 @@ use crate::plan::{
 use crate::serving::QueryRunner;
 use crate::sql::{
     self, BindMode, Binder, CreateRelation, CreateSink, CreateView, EmitClause, Name, ObjectKind, RelationDefinition,
-    SinkConnector, SinkFrom, SinkOptions, Statement as Sql,
+    SinkConnector, SinkFrom, SinkOptions, SourceConnector, SourceOptions, Statement as Sql,
 };
 use crate::types::{JobId, RelationId, Schema};
 
 use super::ddl::Ddl;
-use super::sources::check_source;
+use super::sources::{check_columns, check_source};
 
 /// Gives numbers that name nothing.
 pub(super) trait Numbers {
@@ -95,7 +95,7 @@ impl Author<'_> {
         check_source(&options).map_err(|error| error.at(create.name.position))?;
         let unnamed = create.columns.iter().all(|column| column.generated.is_some());
         let inferred = match unnamed {
-            true if self.may_open => {
+            true if self.may_open || !reads_files(&options) => {
                 Some(super::sources::infer(&options, self.settings).map_err(|error| error.at(create.name.position))?)
             }
             true => {
@@ -108,9 +108,9 @@ impl Author<'_> {
         let bound = self.binder().definition(create, ObjectKind::Source, inferred.as_ref())?;
         let id = self.numbers.relation();
         let mut source = self.relation(id, &create.name, RelationKind::Source, bound.schema.clone())?;
-        source.options = options.values;
         source.append_only = true;
         fill(&mut source, &bound)?;
+        check_columns(&options, &source, self.settings).map_err(|error| error.at(create.name.position))?;
         let schema = source_fault_schema();
         let id = self.numbers.relation();
         let mut faults = Relation::new(id, &source.name, RelationKind::Faults(source.id), schema.clone());
@@ -179,7 +179,6 @@ impl Author<'_> {
     /// CREATE SINK: the sink and its job.
     fn sink(&self, create: &CreateSink) -> Result<Authored> {
         let options = sql::sink_options(create)?;
-        let kept = options.values.clone();
         let id = self.numbers.relation();
         match &create.from {
             SinkFrom::Relation(name) => {
@@ -189,7 +188,6 @@ impl Author<'_> {
                 check_changes(create, &options, from.append_only)?;
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, from.columns.clone())?;
                 sink.depends_on = BTreeSet::from([from.id]);
-                sink.options = kept;
                 sink.append_only = from.append_only;
                 sink.job = Some(self.numbers.job());
                 let explain = graph.to_string();
@@ -212,7 +210,6 @@ impl Author<'_> {
                 check_changes(create, &options, planned.append_only)?;
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
                 sink.depends_on = created_by_users(&bound.relations);
-                sink.options = kept;
                 let relations = self.with_side_outputs(sink, &planned, late, faults)?;
                 Ok(Authored { ddl: Ddl::Create(relations), explain: explain(&planned) })
             }
@@ -261,6 +258,14 @@ fn check_changes(create: &CreateSink, options: &SinkOptions, append_only: bool) 
     }
 }
 
+/// Whether the connector opens files to tell its columns.
+fn reads_files(options: &SourceOptions) -> bool {
+    match &options.connector {
+        SourceConnector::File { .. } => true,
+        SourceConnector::Nexmark(_) | SourceConnector::Datagen(_) => false,
+    }
+}
+
 fn emit_mode(emit: EmitClause) -> EmitMode {
     match emit {
         EmitClause::Changes => EmitMode::Changes,
@@ -280,7 +285,8 @@ fn fill(relation: &mut Relation, bound: &RelationDefinition) -> Result<()> {
     }
     if let Some(watermark) = &bound.watermark {
         let expression = json(&watermark.expression)?;
-        relation.watermark = Some(RelationWatermark { column: watermark.column, expression });
+        let (column, delay_us) = (watermark.column, watermark.delay_us);
+        relation.watermark = Some(RelationWatermark { column, expression, delay_us });
     }
     Ok(())
 }

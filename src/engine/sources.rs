@@ -4,26 +4,48 @@
 use std::sync::Arc;
 
 use crate::base::{Error, Result, ResultExt, Settings};
-use crate::catalog::Relation;
-use crate::connectors::{Blackhole, FileSink, FileSource, FileSourceOptions, Follow, Roll, Sink};
+use crate::catalog::{Relation, RelationWatermark};
+use crate::connectors::{
+    Blackhole, Datagen, Extent, FileSink, FileSource, FileSourceOptions, Follow, Nexmark, NexmarkOptions, NexmarkTable,
+    NumberedSource, Roll, Sink, Source,
+};
 use crate::dataflow::source::{BoundedReader, Generated, HostSettings, SourceSpec, WatermarkRule};
 use crate::formats::{CsvOptions, Format, NdjsonOptions, TimestampUnit, infer_schema};
-use crate::functions::{BinaryOp, Expr, Literal, Value};
+use crate::functions::Expr;
 use crate::serving::Rows;
-use crate::sql::{self, FormatOptions, SinkConnector, SinkOptions, SourceOptions, Statement as Sql};
+use crate::sql::{self, FormatOptions, SinkConnector, SinkOptions, SourceConnector, SourceOptions, Statement as Sql};
 use crate::types::Schema;
+
+/// Whether rows that a generator makes keep the pace that their source declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// They do.
+    Kept,
+    /// They come as fast as they are taken: for one who reads a bounded source whole.
+    Ignored,
+}
 
 /// The source `relation` as its host takes it.
 pub(super) fn source_spec(relation: &Relation, settings: &Settings) -> Result<SourceSpec> {
+    spec(relation, settings, Pace::Kept)
+}
+
+fn spec(relation: &Relation, settings: &Settings, pace: Pace) -> Result<SourceSpec> {
     let place = || format!("in {}", relation.title());
     let options = match created(relation)? {
         Sql::CreateSource(create) => sql::source_options(&create).context(place)?,
         _ => return Err(not_created(relation)),
     };
-    let connector = connector(&options, settings).context(place)?;
+    let connector = connector(&options, &carried(relation), settings, pace).context(place)?;
     let generated =
         relation.generated.iter().map(|(column, json)| Ok(Generated { column: *column, expr: expr(json)? }));
-    let watermark = relation.watermark.as_ref().map(|watermark| expr(&watermark.expression).map(rule));
+    let watermark = match &relation.watermark {
+        None => None,
+        Some(RelationWatermark { column, delay_us: Some(us), .. }) => {
+            Some(WatermarkRule::Delay { column: *column, us: *us })
+        }
+        Some(watermark) => Some(WatermarkRule::Expression(expr(&watermark.expression)?)),
+    };
     let mut host = HostSettings {
         batch_rows: settings.batch_rows,
         record_bytes_max: bytes(settings.record_bytes_max.0),
@@ -39,27 +61,97 @@ pub(super) fn source_spec(relation: &Relation, settings: &Settings) -> Result<So
         name: relation.name.clone(),
         schema: relation.columns.clone(),
         generated: generated.collect::<Result<_>>()?,
-        watermark: watermark.transpose()?,
-        connector: Arc::new(connector),
-        format: format(&options.format)?,
+        watermark,
+        connector,
+        format: match &options.connector {
+            SourceConnector::File { format: options, .. } => Some(format(options)?),
+            SourceConnector::Nexmark(_) | SourceConnector::Datagen(_) => None,
+        },
         settings: host,
     })
 }
 
-/// Refuses options that the connector `file` has no use for yet.
-pub(super) fn check_source(options: &SourceOptions) -> Result<()> {
-    if options.idle_advance {
-        return Err(Error::unsupported("option \"idle_advance\" is not supported for connector \"file\"")
-            .with_hint("Leave it out: the watermark stays while no file grows."));
-    }
-    format(&options.format).map(drop)
+/// The columns that records of `relation` carry: those that are not generated.
+fn carried(relation: &Relation) -> Schema {
+    let columns = (0..relation.columns.columns.len()).filter(|column| !relation.generated.contains_key(column));
+    relation.columns.project(&columns.collect::<Vec<_>>())
 }
 
-fn connector(options: &SourceOptions, settings: &Settings) -> Result<FileSource> {
-    let mut file = FileSourceOptions::new(&options.path);
-    file.follow = if options.follow { Follow::Yes } else { Follow::No };
+/// Refuses options that the connector has no use for, as far as that shows without the columns.
+pub(super) fn check_source(options: &SourceOptions) -> Result<()> {
+    if options.idle_advance {
+        return Err(Error::unsupported("option \"idle_advance\" is not supported yet")
+            .with_hint("Leave it out: the watermark stays while nothing comes."));
+    }
+    match &options.connector {
+        SourceConnector::File { format: options, .. } => format(options).map(drop),
+        SourceConnector::Nexmark(options) => nexmark(options).map(drop),
+        SourceConnector::Datagen(_) => Ok(()),
+    }
+}
+
+/// Refuses columns that a generator cannot make.
+pub(super) fn check_columns(options: &SourceOptions, relation: &Relation, settings: &Settings) -> Result<()> {
+    match &options.connector {
+        SourceConnector::File { .. } => Ok(()),
+        SourceConnector::Nexmark(_) | SourceConnector::Datagen(_) => {
+            connector(options, &carried(relation), settings, Pace::Kept).map(drop)
+        }
+    }
+}
+
+fn connector(options: &SourceOptions, columns: &Schema, settings: &Settings, pace: Pace) -> Result<Arc<dyn Source>> {
+    let per_second = |rate: Option<u64>| rate.filter(|_| pace == Pace::Kept);
+    Ok(match &options.connector {
+        SourceConnector::File { path, follow, .. } => Arc::new(file(path, *follow, settings)?),
+        SourceConnector::Nexmark(options) => {
+            let made = nexmark(options)?;
+            let paced = per_second(options.paced.then_some(made.rate));
+            let extent = Extent { events: options.events, per_second: paced };
+            Arc::new(NumberedSource::new(Nexmark::new(made, columns)?, extent))
+        }
+        SourceConnector::Datagen(options) => {
+            let extent = Extent { events: options.rows, per_second: per_second(options.rate) };
+            Arc::new(NumberedSource::new(Datagen::new(columns, &options.fields)?, extent))
+        }
+    })
+}
+
+fn file(path: &str, follow: bool, settings: &Settings) -> Result<FileSource> {
+    let mut file = FileSourceOptions::new(path);
+    file.follow = if follow { Follow::Yes } else { Follow::No };
     file.record_bytes_max = bytes(settings.record_bytes_max.0);
     FileSource::new(file)
+}
+
+fn nexmark(options: &sql::NexmarkOptions) -> Result<NexmarkOptions> {
+    let table = match options.table {
+        sql::NexmarkTable::Person => NexmarkTable::Person,
+        sql::NexmarkTable::Auction => NexmarkTable::Auction,
+        sql::NexmarkTable::Bid => NexmarkTable::Bid,
+        sql::NexmarkTable::All => NexmarkTable::All,
+    };
+    let mut made = NexmarkOptions::new(table);
+    made.rate = options.rate.unwrap_or(made.rate);
+    made.first_event = options.first_event;
+    made.out_of_order_group = options.out_of_order_group;
+    if let Some(text) = &options.base_time {
+        made.base_time_ms = nexmark_time(text)?;
+    }
+    Ok(made)
+}
+
+/// A timestamp, or milliseconds since 1970.
+fn nexmark_time(text: &str) -> Result<u64> {
+    let parsed = text.parse::<u64>().ok().or_else(|| {
+        let forms = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+        let at = forms.iter().find_map(|form| chrono::NaiveDateTime::parse_from_str(text, form).ok())?;
+        u64::try_from(at.and_utc().timestamp_millis()).ok()
+    });
+    parsed.ok_or_else(|| {
+        Error::invalid(format!("option \"base_time\" has no value '{text}'"))
+            .with_hint("It takes a timestamp such as '2015-07-15 00:00:00', or milliseconds since 1970.")
+    })
 }
 
 fn bytes(size: u64) -> usize {
@@ -133,7 +225,7 @@ pub(super) fn read_bounded(
     relation: &Relation,
     settings: &Settings,
 ) -> Result<impl Fn() -> Result<Rows> + Send + Sync + 'static> {
-    let spec = Arc::new(source_spec(relation, settings)?);
+    let spec = Arc::new(spec(relation, settings, Pace::Ignored)?);
     let columns: Vec<usize> = (0..relation.columns.columns.len()).collect();
     drop(BoundedReader::new(Arc::clone(&spec), columns.clone())?);
     Ok(move || -> Result<Rows> { Ok(Box::new(BoundedReader::new(Arc::clone(&spec), columns.clone())?)) })
@@ -147,29 +239,19 @@ fn expr(json: &serde_json::Value) -> Result<Expr> {
     })
 }
 
-/// `column - interval` without months, which needs no expression engine; else the expression itself.
-fn rule(expr: Expr) -> WatermarkRule {
-    match &expr {
-        Expr::Column(column) => WatermarkRule::Delay { column: *column, us: 0 },
-        Expr::Binary { op: BinaryOp::Subtract, left, right } => match (&**left, &**right) {
-            (
-                Expr::Column(column),
-                Expr::Literal(Literal { value: Value::Interval { months: 0, days, nanoseconds }, .. }),
-            ) if nanoseconds % 1000 == 0 => {
-                let us = i64::from(*days) * 86_400_000_000 + nanoseconds / 1000;
-                WatermarkRule::Delay { column: *column, us }
-            }
-            _ => WatermarkRule::Expression(expr),
-        },
-        _ => WatermarkRule::Expression(expr),
-    }
-}
-
 /// The columns that the records of a source have, when CREATE SOURCE names none.
 pub(super) fn infer(options: &SourceOptions, settings: &Settings) -> Result<Schema> {
-    let file = connector(options, settings)?.first_file().ok_or_else(|| {
+    let (path, follow, written) = match &options.connector {
+        SourceConnector::File { path, follow, format } => (path, *follow, format),
+        SourceConnector::Nexmark(options) => return Ok(nexmark(options)?.schema()),
+        SourceConnector::Datagen(_) => {
+            return Err(Error::syntax("a datagen source has no columns of its own")
+                .with_hint("List the columns with their types."));
+        }
+    };
+    let first = file(path, follow, settings)?.first_file().ok_or_else(|| {
         Error::invalid("columns cannot be inferred: no file is there yet")
             .with_hint("List the columns with their types.")
     })?;
-    infer_schema(&format(&options.format)?, &file)
+    infer_schema(&format(written)?, &first)
 }

@@ -9,8 +9,8 @@ mod statement;
 
 pub use bind::{BindMode, Binder, BoundChange, BoundInsert, BoundQuery, RelationDefinition, WatermarkDefinition};
 pub use options::{
-    FormatOptions, SinkConnector, SinkOptions, SourceOptions, TimestampUnit, sink_options, source_options,
-    table_options, view_options,
+    DatagenOptions, FormatOptions, NexmarkOptions, NexmarkTable, SinkConnector, SinkOptions, SourceConnector,
+    SourceOptions, TimestampUnit, sink_options, source_options, table_options, view_options,
 };
 pub use parse::parse;
 pub use statement::*;

@@ -2,30 +2,45 @@
 //!
 //! What connectors do with them is theirs; this room knows only their names and types.
 
-use std::collections::BTreeMap;
+mod generators;
+
 use std::time::Duration;
 
 use super::statement::{CreateRelation, CreateSink, Encoding, FormatClause, OptionValue, Options};
 use crate::base::settings::{ByteSize, SettingValue, parse_duration};
 use crate::base::{Error, Result, did_you_mean, nearest, sqlstate};
 
+pub use generators::{DatagenOptions, NexmarkOptions, NexmarkTable};
+
 /// What CREATE SOURCE says behind its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// A path or glob of the `file` connector.
-    pub path: String,
-    /// Whether files grow, and new ones come.
-    pub follow: bool,
+    /// Where from.
+    pub connector: SourceConnector,
     /// After how long of silence a split at its end counts as idle.
     pub idle_timeout: Option<Duration>,
     /// How far in event time a split may run ahead of the slowest.
     pub max_drift: Option<Duration>,
     /// Whether the watermark goes on while all splits are idle.
     pub idle_advance: bool,
-    /// How records are spelled.
-    pub format: FormatOptions,
-    /// All options as written, for the catalog.
-    pub values: BTreeMap<String, String>,
+}
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConnector {
+    /// Files.
+    File {
+        /// A path or glob.
+        path: String,
+        /// Whether files grow, and new ones come.
+        follow: bool,
+        /// How records are spelled.
+        format: FormatOptions,
+    },
+    /// Events of the Nexmark benchmark.
+    Nexmark(NexmarkOptions),
+    /// Made-up rows.
+    Datagen(DatagenOptions),
 }
 
 /// What CREATE SINK says behind its relation.
@@ -37,8 +52,6 @@ pub struct SinkOptions {
     pub snapshot: bool,
     /// Whether each row tells its epoch and weight, so that rows can be taken back (default false).
     pub changelog: bool,
-    /// All options as written, for the catalog.
-    pub values: BTreeMap<String, String>,
 }
 
 /// Destinations.
@@ -109,23 +122,40 @@ const SINK_FILE: [&str; 4] = ["path", "roll_rows", "roll_bytes", "roll_interval"
 /// Reads the options of CREATE SOURCE.
 pub fn source_options(create: &CreateRelation) -> Result<SourceOptions> {
     let given = Given { options: &create.options, what: "a source", position: create.name.position };
-    match given.connector(&["file"])? {
-        "file" => given.only("source with connector 'file'", &[&SOURCE_COMMON, &SOURCE_FILE])?,
-        other => return Err(Error::internal(format!("connector {other} has no options"))),
-    }
-    let Some(clause) = &create.format else {
-        return Err(Error::syntax(format!("source \"{}\" has no FORMAT", create.name.name))
-            .with_hint("Write FORMAT PLAIN ENCODE JSON, CSV or PARQUET behind WITH (...).")
-            .at(create.name.position));
+    let connector = match given.connector(&["file", "nexmark", "datagen"])? {
+        "file" => {
+            given.only("source with connector 'file'", &[&SOURCE_COMMON, &SOURCE_FILE])?;
+            let Some(clause) = &create.format else {
+                return Err(Error::syntax(format!("source \"{}\" has no FORMAT", create.name.name))
+                    .with_hint("Write FORMAT PLAIN ENCODE JSON, CSV or PARQUET behind WITH (...).")
+                    .at(create.name.position));
+            };
+            SourceConnector::File {
+                path: given.required("path")?,
+                follow: given.boolean("follow")?.unwrap_or(false),
+                format: format_options(clause)?,
+            }
+        }
+        "nexmark" => {
+            given.only("source with connector 'nexmark'", &[&SOURCE_COMMON, &generators::NEXMARK])?;
+            SourceConnector::Nexmark(NexmarkOptions::read(&given)?)
+        }
+        _ => {
+            given.only("source with connector 'datagen'", &[&SOURCE_COMMON, &generators::DATAGEN])?;
+            SourceConnector::Datagen(DatagenOptions::read(&given)?)
+        }
     };
+    if let (SourceConnector::Nexmark(_) | SourceConnector::Datagen(_), Some(clause)) = (&connector, &create.format) {
+        return Err(Error::invalid("a source that makes its rows has no FORMAT")
+            .with_code(sqlstate::INVALID_PARAMETER_VALUE)
+            .with_hint("Leave FORMAT ... ENCODE ... out.")
+            .at(clause.position));
+    }
     Ok(SourceOptions {
-        path: given.required("path")?,
-        follow: given.boolean("follow")?.unwrap_or(false),
+        connector,
         idle_timeout: given.duration("idle_timeout")?,
         max_drift: given.duration("max_drift")?,
         idle_advance: given.boolean("idle_advance")?.unwrap_or(false),
-        format: format_options(clause)?,
-        values: given.values(),
     })
 }
 
@@ -184,7 +214,6 @@ pub fn sink_options(create: &CreateSink) -> Result<SinkOptions> {
         connector,
         snapshot: given.boolean("snapshot")?.unwrap_or(true),
         changelog: given.boolean("changelog")?.unwrap_or(false),
-        values: given.values(),
     })
 }
 
@@ -246,10 +275,6 @@ impl<'a> Given<'a> {
         self.get(key).map(|value| value.text.clone())
     }
 
-    fn values(&self) -> BTreeMap<String, String> {
-        self.options.values.iter().map(|(key, value)| (key.clone(), value.text.clone())).collect()
-    }
-
     /// The connector, one of `known`.
     fn connector(&self, known: &[&'a str]) -> Result<&'a str> {
         let list = known.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" or ");
@@ -274,7 +299,8 @@ impl<'a> Given<'a> {
     fn only(&self, what: &str, known: &[&[&str]]) -> Result<()> {
         let known = || known.iter().flat_map(|list| list.iter().copied());
         for (key, value) in &self.options.values {
-            if known().any(|name| name == key) {
+            let of_a_column = key.starts_with("fields.") && known().any(|name| generators::DATAGEN.contains(&name));
+            if of_a_column || known().any(|name| name == key) {
                 continue;
             }
             let all = known().collect::<Vec<_>>();

@@ -18,7 +18,7 @@ use crate::types::Schema;
 /// How rows of a source are made of what records carry; compiled once per reading.
 pub(super) struct Plan {
     pub(super) decode: DecodeSettings,
-    format: Format,
+    format: Option<Format>,
     schema: SchemaRef,
     /// Per column of the schema: where it comes from.
     columns: Vec<Origin>,
@@ -120,7 +120,10 @@ impl Plan {
 
     /// Adds the faults of decoded rows to those of records, in the order of the records.
     pub(super) fn add_faults(&self, bad: &mut Vec<BadRecord>, faults: &Faults, block: &[u8], bytes: &Range<usize>) {
-        let records = self.format.records(block.get(bytes.clone()).unwrap_or_default());
+        let records = match &self.format {
+            Some(format) => format.records(block.get(bytes.clone()).unwrap_or_default()),
+            None => (0..bytes.len()).map(|record| record..record + 1).collect(),
+        };
         let begins = |record: &Range<usize>| record.start + bytes.start;
         let good: Vec<Range<usize>> =
             records.into_iter().filter(|record| !bad.iter().any(|bad| bad.at.start == begins(record))).collect();

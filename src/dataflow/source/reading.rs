@@ -11,7 +11,7 @@ use super::pool::{Ticket, submit, was_decoding};
 use super::rows::{Ready, Stretch, full_schema};
 use super::spec::{SourceSpec, SplitPoint};
 use crate::base::{Error, Result};
-use crate::connectors::{Block, FilePiece, Framing, Piece, Place, SplitReader};
+use crate::connectors::{Block, FilePiece, Framing, Piece, Place, RowsPiece, SplitReader};
 use crate::formats::{BadRecord, Decoded, Decoder, ParquetRows};
 use crate::types::{Position, SplitId};
 
@@ -72,8 +72,9 @@ struct Decoders(Mutex<Vec<Box<dyn Decoder>>>);
 impl Reading {
     /// Opens the split of `point` after its position.
     pub(super) fn open(spec: &Arc<SourceSpec>, point: &SplitPoint) -> Result<Self> {
-        let framing = match spec.format.last_end() {
-            Some(last_end) => Framing::Records { last_end, header: spec.format.has_header() },
+        let format = spec.format.as_ref();
+        let framing = match format.and_then(|format| Some((format.last_end()?, format.has_header()))) {
+            Some((last_end, header)) => Framing::Records { last_end, header },
             None => Framing::Whole,
         };
         let reader = spec.connector.open(&point.split, &point.position, framing)?;
@@ -177,6 +178,10 @@ impl Reading {
                     self.ahead_bytes += bytes;
                     continue;
                 }
+                Ok(Piece::Rows(piece)) => {
+                    self.make(piece);
+                    continue;
+                }
                 Ok(Piece::Wait) => Rest::Wait,
                 Ok(Piece::Bound) => Rest::Bound,
                 Ok(Piece::End) => Rest::End,
@@ -195,7 +200,7 @@ impl Reading {
             let idle = decoders.0.lock().pop();
             let mut decoder = match idle {
                 Some(decoder) => decoder,
-                None => spec.format.decoder(&plan.decode, block.header.as_deref())?,
+                None => decoder(&spec, &plan, block.header.as_deref())?,
             };
             let decoded = decoder.decode(&block.bytes)?;
             // A decoder that knows a header fits the blocks of its file only.
@@ -207,6 +212,26 @@ impl Reading {
         });
         self.ahead.push_back((bytes, Ahead::Block(ticket)));
         self.ahead_bytes += bytes;
+    }
+
+    /// Rows of a connector that makes them itself.
+    fn make(&mut self, piece: RowsPiece) {
+        let bytes = record_bytes(piece.bytes);
+        let (plan, split) = (Arc::clone(&self.plan), self.split.clone());
+        let ticket = submit(move || {
+            let records = usize::try_from(piece.records).unwrap_or(usize::MAX);
+            let decoded = Decoded { rows: (piece.make)()?, bytes: 0..records, bad: Vec::new() };
+            Ok(vec![Stretch::new(&plan, &split, decoded, &[], &piece.place)?])
+        });
+        self.ahead.push_back((bytes, Ahead::Block(ticket)));
+        self.ahead_bytes += bytes;
+    }
+}
+
+fn decoder(spec: &SourceSpec, plan: &Plan, header: Option<&[u8]>) -> Result<Box<dyn Decoder>> {
+    match &spec.format {
+        Some(format) => format.decoder(&plan.decode, header),
+        None => Err(Error::internal(format!("source \"{}\" gives bytes and has no format", spec.name))),
     }
 }
 

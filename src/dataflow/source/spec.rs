@@ -88,8 +88,8 @@ pub struct SourceSpec {
     pub watermark: Option<WatermarkRule>,
     /// Where its records come from.
     pub connector: Arc<dyn Source>,
-    /// How they are decoded.
-    pub format: Format,
+    /// How they are decoded; none when the connector gives rows.
+    pub format: Option<Format>,
     /// Its sizes and times.
     pub settings: HostSettings,
 }

@@ -111,7 +111,7 @@ impl Bench {
             generated: Vec::new(),
             watermark: Some(WatermarkRule::Delay { column: 1, us: 2 * MINUTE }),
             connector: Arc::new(FileSource::new(options).unwrap()),
-            format: Format::Ndjson(NdjsonOptions::default()),
+            format: Some(Format::Ndjson(NdjsonOptions::default())),
             settings: HostSettings {
                 batch_rows,
                 share_patience: Duration::from_millis(20),

@@ -17,8 +17,11 @@ fn catalog() -> Catalog {
         let mut relation = Relation::new(id, name, kind, columns);
         relation.sql = sql.to_string();
         if name == "bids" {
-            relation.watermark =
-                Some(crate::catalog::RelationWatermark { column: 3, expression: serde_json::Value::Null });
+            relation.watermark = Some(crate::catalog::RelationWatermark {
+                column: 3,
+                expression: serde_json::Value::Null,
+                delay_us: None,
+            });
             relation.append_only = true;
         }
         catalog.create(relation).unwrap();
