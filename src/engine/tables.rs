@@ -1,7 +1,7 @@
 //! Tables: statements that change one are resolved one after another, against its contents with what is accepted but
 //! not yet visible.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -28,11 +28,6 @@ impl Accepted {
     /// Forgets what a snapshot at `epoch` holds.
     pub fn forget(&mut self, epoch: Epoch) {
         self.deltas.retain(|(accepted, _)| *accepted > epoch);
-    }
-
-    /// The newest epoch that something was accepted into and that no snapshot has shown.
-    pub fn newest(&self) -> Option<Epoch> {
-        self.deltas.iter().map(|(epoch, _)| *epoch).max()
     }
 
     /// How many batches are kept.
@@ -83,6 +78,37 @@ pub(super) fn contents<'a>(snapshot: &Snapshot, changes: impl Iterator<Item = &'
     Ok(all.take(&repeated)?.rows)
 }
 
+/// The rows of `snapshot` with `changes` on top whose key is one of `keys` (encoded by the table's view).
+pub(super) fn keyed<'a, 'k>(
+    table: &Relation,
+    view: &PublishedView,
+    snapshot: &Snapshot,
+    changes: impl Iterator<Item = &'a DeltaBatch>,
+    keys: impl Iterator<Item = &'k [u8]>,
+) -> Result<RecordBatch> {
+    let keys: HashSet<&[u8]> = keys.collect();
+    let mut batches = Vec::new();
+    for key in &keys {
+        batches.extend(snapshot.get(key)?.map(DeltaBatch::inserts));
+    }
+    for change in changes {
+        let encoded = view.encode_key(&key_columns(table, &change.rows))?;
+        let own: Vec<u64> =
+            (0..change.len()).filter(|&row| keys.contains(encoded.row(row))).map(|row| row as u64).collect();
+        if !own.is_empty() {
+            batches.push(change.take(&own)?);
+        }
+    }
+    let all = DeltaBatch::concat(&snapshot.schema(), &batches)?.consolidate()?;
+    let present: Vec<u64> = (0..all.len()).filter(|&row| all.weights.get(row) > 0).map(|row| row as u64).collect();
+    Ok(all.take(&present)?.rows)
+}
+
+/// The columns of the primary key.
+pub(super) fn key_columns(table: &Relation, rows: &RecordBatch) -> Vec<ArrayRef> {
+    table.primary_key.iter().filter_map(|&column| rows.columns().get(column).cloned()).collect()
+}
+
 /// Fails with 23502 when a column that refuses NULL holds one.
 pub(super) fn check_not_null(table: &Relation, rows: &RecordBatch) -> Result<()> {
     for (column, values) in table.columns.columns.iter().zip(rows.columns()) {
@@ -105,23 +131,20 @@ pub(super) fn check_keys(
     table: &Relation,
     view: &PublishedView,
     snapshot: &Snapshot,
-    accepted: &Accepted,
+    accepted: &[DeltaBatch],
     deltas: &DeltaBatch,
 ) -> Result<()> {
     if table.primary_key.is_empty() {
         return Ok(());
     }
-    let key = |rows: &RecordBatch| -> Vec<ArrayRef> {
-        table.primary_key.iter().filter_map(|&column| rows.columns().get(column).cloned()).collect()
-    };
-    let keys = view.encode_key(&key(&deltas.rows))?;
+    let keys = view.encode_key(&key_columns(table, &deltas.rows))?;
     let mut present: HashMap<&[u8], i64> = HashMap::new();
     for row in 0..deltas.len() {
         *present.entry(keys.row(row)).or_default() += deltas.weights.get(row);
     }
     let mut pending: HashMap<Vec<u8>, i64> = HashMap::new();
-    for batch in accepted.batches() {
-        let keys = view.encode_key(&key(&batch.rows))?;
+    for batch in accepted {
+        let keys = view.encode_key(&key_columns(table, &batch.rows))?;
         for row in 0..batch.len() {
             *pending.entry(keys.row(row).to_vec()).or_default() += batch.weights.get(row);
         }

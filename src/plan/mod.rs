@@ -9,11 +9,13 @@ mod build;
 mod lower;
 mod optimize;
 mod outputs;
+mod point;
 mod relation;
 mod view;
 mod window;
 
 pub use batch::for_batch;
+pub use point::{fixed_key, scans};
 pub use relation::RelationSource;
 pub use view::{
     EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,

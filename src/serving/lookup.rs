@@ -15,7 +15,7 @@ use crate::state::Snapshot;
 
 /// A condition `column = value`, the value being of the column's type.
 #[derive(Debug)]
-pub(super) struct KeyFilter {
+pub struct KeyFilter {
     /// The column's place in the table.
     pub(super) column: usize,
     value: ArrayRef,
@@ -23,17 +23,40 @@ pub(super) struct KeyFilter {
 
 impl KeyFilter {
     /// `filter` as such a condition on a table of `schema`.
-    pub(super) fn of(filter: &Expr, schema: &Schema) -> Option<KeyFilter> {
+    pub fn of(filter: &Expr, schema: &Schema) -> Option<KeyFilter> {
         let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
         let (column, value) = match (&**left, &**right) {
-            (Expr::Column(column), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(column)) => {
-                (column, value)
-            }
+            (column, Expr::Literal(value, _)) | (Expr::Literal(value, _), column) => (column, value),
             _ => return None,
         };
-        let place = schema.index_of(&column.name).ok()?;
+        let place = widened(column, schema)?;
         let value = same_value(value, schema.field(place).data_type())?;
         Some(KeyFilter { column: place, value })
+    }
+
+    /// The column's place in the table.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    /// The value, one row of the column's type.
+    pub fn value(&self) -> &ArrayRef {
+        &self.value
+    }
+}
+
+/// The place of the column that `expr` is, maybe as a wider whole number: equality is the same then.
+fn widened(expr: &Expr, schema: &Schema) -> Option<usize> {
+    match expr {
+        Expr::Column(column) => schema.index_of(&column.name).ok(),
+        Expr::Cast(cast) => {
+            let Expr::Column(column) = &*cast.expr else { return None };
+            let place = schema.index_of(&column.name).ok()?;
+            let (from, to) = (schema.field(place).data_type(), cast.field.data_type());
+            let wider = from.is_signed_integer() && to.is_signed_integer() && from.size() <= to.size();
+            wider.then_some(place)
+        }
+        _ => None,
     }
 }
 

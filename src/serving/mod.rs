@@ -18,6 +18,7 @@ mod tests;
 
 pub use error::from_datafusion;
 pub use given::{Rows, rows_table, stream_table};
+pub use lookup::KeyFilter;
 pub use query::{QueryLimits, QueryRunner, RowStream};
 pub use read_set::ReadSet;
 pub use subscription::{Change, Start, Subscription, subscription_rows, subscription_schema};

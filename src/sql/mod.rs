@@ -7,7 +7,9 @@ mod options;
 mod parse;
 mod statement;
 
-pub use bind::{BindMode, Binder, BoundChange, BoundInsert, BoundQuery, RelationDefinition, WatermarkDefinition};
+pub use bind::{
+    BindMode, Binder, BoundChange, BoundConflict, BoundInsert, BoundQuery, RelationDefinition, WatermarkDefinition,
+};
 pub use options::{
     DatagenOptions, FormatOptions, NexmarkOptions, NexmarkTable, SinkConnector, SinkOptions, SourceConnector,
     SourceOptions, TimestampUnit, sink_options, source_options, table_options, view_options,

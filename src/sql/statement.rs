@@ -316,6 +316,35 @@ pub struct Insert {
     pub columns: Vec<Name>,
     /// The rows; `None`: `DEFAULT VALUES`.
     pub source: Option<Box<Query>>,
+    /// `AS alias`.
+    pub alias: Option<ast::Ident>,
+    /// `ON CONFLICT`.
+    pub on_conflict: Option<OnConflict>,
+    /// `RETURNING`.
+    pub returning: Option<Vec<ast::SelectItem>>,
+}
+
+/// `ON CONFLICT [(columns)] DO NOTHING | DO UPDATE SET ... [WHERE ...]`.
+#[derive(Clone, Debug)]
+pub struct OnConflict {
+    /// The columns whose equality is the conflict; empty: any.
+    pub target: Vec<Name>,
+    /// What happens to a row that is there already.
+    pub action: ConflictAction,
+}
+
+/// What an INSERT does where a row with its key is there already.
+#[derive(Clone, Debug)]
+pub enum ConflictAction {
+    /// `DO NOTHING`.
+    Nothing,
+    /// `DO UPDATE SET ... [WHERE ...]`.
+    Update {
+        /// What is set.
+        assignments: Vec<(Name, ast::Expr)>,
+        /// `WHERE`.
+        selection: Option<ast::Expr>,
+    },
 }
 
 /// `UPDATE table SET ... [WHERE ...]`.
@@ -329,6 +358,8 @@ pub struct Update {
     pub assignments: Vec<(Name, ast::Expr)>,
     /// `WHERE`.
     pub selection: Option<ast::Expr>,
+    /// `RETURNING`.
+    pub returning: Option<Vec<ast::SelectItem>>,
 }
 
 /// `DELETE FROM table [WHERE ...]`.
@@ -340,6 +371,8 @@ pub struct Delete {
     pub alias: Option<ast::TableAlias>,
     /// `WHERE`.
     pub selection: Option<ast::Expr>,
+    /// `RETURNING`.
+    pub returning: Option<Vec<ast::SelectItem>>,
 }
 
 /// `SUBSCRIBE TO relation [WITH (...)] [AS OF epoch]`.

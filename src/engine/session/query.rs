@@ -29,9 +29,18 @@ pub(super) fn prepare(handle: &Handle, statement: &Sql, given: &[Option<SqlType>
             let bound = binder.query(query, BindMode::Read, given)?;
             (bound.parameters, Some(bound.schema))
         }
-        Sql::Insert(insert) => (binder.insert(insert, given)?.rows.parameters, None),
-        Sql::Update(update) => (binder.update(update, given)?.rows.parameters, None),
-        Sql::Delete(delete) => (binder.delete(delete, given)?.rows.parameters, None),
+        Sql::Insert(insert) => {
+            let bound = binder.insert(insert, given)?;
+            (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
+        }
+        Sql::Update(update) => {
+            let bound = binder.update(update, given)?;
+            (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
+        }
+        Sql::Delete(delete) => {
+            let bound = binder.delete(delete, given)?;
+            (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
+        }
         Sql::Subscribe(subscribe) => {
             let relation = catalog.resolve(subscribe.relation.schema.as_deref(), &subscribe.relation.name)?;
             (Vec::new(), Some(crate::serving::subscription_schema(&relation.columns)))
@@ -111,7 +120,7 @@ impl Work<'_> {
         let given = self.parameter_types()?;
         let bound = binder.query(query, BindMode::Read, &given)?.with_parameters(self.parameters)?;
         let schema = bound.schema.clone();
-        Ok((schema, self.rows(bound, None).await?))
+        Ok((schema, self.rows(bound, Vec::new()).await?))
     }
 
     /// The types of the parameters that came with the statement.
@@ -124,12 +133,8 @@ impl Work<'_> {
         self.parameters.iter().map(ty).collect()
     }
 
-    /// Runs a bound query; `own` stands for the contents of one table.
-    pub(super) async fn rows(
-        &mut self,
-        bound: BoundQuery,
-        own: Option<(RelationId, RecordBatch)>,
-    ) -> Result<RowStream> {
+    /// Runs a bound query; `own` stands for the contents of relations.
+    pub(super) async fn rows(&mut self, bound: BoundQuery, own: Vec<(RelationId, RecordBatch)>) -> Result<RowStream> {
         let (mut published, mut given) = (Vec::new(), BTreeMap::new());
         for relation in &bound.relations {
             match relation.kind {

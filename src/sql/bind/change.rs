@@ -23,6 +23,24 @@ pub struct BoundInsert {
     pub table: Arc<Relation>,
     /// Gives the rows to insert: all columns of the table, in order, defaults and generated columns computed.
     pub rows: BoundQuery,
+    /// What happens where a row with the key is there already; none: it is an error.
+    pub conflict: Option<BoundConflict>,
+    /// `RETURNING`, over the rows that were inserted or updated.
+    pub returning: Option<BoundQuery>,
+}
+
+/// A bound ON CONFLICT.
+#[derive(Clone, Debug)]
+pub enum BoundConflict {
+    /// `DO NOTHING`.
+    Nothing,
+    /// `DO UPDATE`.
+    Update {
+        /// Stands for the rows that could not be inserted.
+        excluded: Arc<Relation>,
+        /// As [`BoundChange::rows`] of an UPDATE, over the table and `excluded`, one row each per key.
+        rows: Box<BoundQuery>,
+    },
 }
 
 /// A bound UPDATE or DELETE.
@@ -33,6 +51,8 @@ pub struct BoundChange {
     /// UPDATE: each row that changes, as it was and then as it will be (twice the table's columns).
     /// DELETE: each row that goes (the table's columns).
     pub rows: BoundQuery,
+    /// `RETURNING`, over the rows as they are now, or were when they were deleted.
+    pub returning: Option<BoundQuery>,
 }
 
 /// What the CREATE TABLE of a table says of its columns.
@@ -44,9 +64,9 @@ fn declarations(table: &Relation) -> Result<Vec<ColumnDeclaration>> {
 }
 
 /// The target of a change: a table with what its columns are declared as.
-struct Target {
-    table: Arc<Relation>,
-    declared: Vec<ColumnDeclaration>,
+pub(super) struct Target {
+    pub(super) table: Arc<Relation>,
+    pub(super) declared: Vec<ColumnDeclaration>,
 }
 
 impl Target {
@@ -142,8 +162,11 @@ impl Binder<'_> {
         };
         let set = if insert.source.is_none() { Vec::new() } else { width_checked(&source, set, insert)? };
         let plan = self.table_rows(&mut provider, source, &target, &set)?;
-        let rows = self.bound(provider, plan, &given)?;
-        Ok(BoundInsert { table: target.table, rows })
+        let mut rows = self.bound(provider, plan, &given)?;
+        let conflict = self.conflict(insert, &target, &mut rows.parameters)?;
+        let alias = insert.alias.clone().map(plain_alias);
+        let returning = self.returning(&insert.table, alias, insert.returning.as_deref(), &mut rows.parameters)?;
+        Ok(BoundInsert { table: target.table, rows, conflict, returning })
     }
 
     /// `source`, whose columns are the table's columns `set`, with the others filled in.
@@ -185,31 +208,26 @@ impl Binder<'_> {
     /// Binds an UPDATE.
     pub fn update(&self, update: &Update, parameters: &[Option<SqlType>]) -> Result<BoundChange> {
         let target = Target::new(self, &update.table)?;
-        let types = target.types();
         let mut given = parameters.to_vec();
-        let mut new: Vec<Option<ast::Expr>> = vec![None; types.len()];
-        for (name, value) in &update.assignments {
-            let index = target.column(name)?;
-            note_parameter(&mut given, value, &types[index]);
-            let value = if is_default(value) { target.default(index) } else { value.clone() };
-            if new[index].replace(value).is_some() {
-                return Err(Error::invalid(format!("column \"{}\" is set more than once", name.name))
-                    .with_code(sqlstate::DUPLICATE_COLUMN)
-                    .at(name.position));
-            }
-        }
-        let mut items: Vec<SelectItem> =
-            target.declared.iter().map(|declared| item(column(declared), &declared.name.name)).collect();
-        for (index, declared) in target.declared.iter().enumerate() {
-            let value = match &declared.generated {
-                Some(expression) => with_new_values(expression.clone(), &target, &new),
-                None => new[index].clone().unwrap_or_else(|| column(declared)),
-            };
-            items.push(item(value, &format!("__new_{}", declared.name.name)));
-        }
+        let items = new_rows(&target, &update.assignments, None, &mut given)?;
         let query = change_query(&update.table, update.alias.clone(), items, update.selection.clone())?;
         let provider = Provider::new(self.catalog, self.session, BindMode::Read);
-        let plan = plan_query(&provider, query, &given)?;
+        let mut rows = self.changed(provider, query, &target, &given)?;
+        let returning =
+            self.returning(&update.table, update.alias.clone(), update.returning.as_deref(), &mut rows.parameters)?;
+        Ok(BoundChange { table: target.table, rows, returning })
+    }
+
+    /// Binds a query of [`new_rows`]: its second half gets the types of the table's columns.
+    pub(super) fn changed(
+        &self,
+        provider: Provider<'_>,
+        query: Query,
+        target: &Target,
+        given: &[Option<SqlType>],
+    ) -> Result<BoundQuery> {
+        let types = target.types();
+        let plan = plan_query(&provider, query, given)?;
         let width = types.len();
         let mut row = Vec::new();
         for (i, column) in plan.schema().columns().into_iter().enumerate() {
@@ -221,18 +239,80 @@ impl Binder<'_> {
             });
         }
         let plan = planned(LogicalPlanBuilder::from(plan).project(row).and_then(LogicalPlanBuilder::build))?;
-        let rows = self.bound(provider, plan, &given)?;
-        Ok(BoundChange { table: target.table, rows })
+        self.bound(provider, plan, given)
+    }
+
+    /// Binds RETURNING: the items over the rows of the table that a statement has changed. `parameters` are those of
+    /// the statement so far, and gain what stands here.
+    fn returning(
+        &self,
+        table: &Name,
+        alias: Option<ast::TableAlias>,
+        items: Option<&[SelectItem]>,
+        parameters: &mut Vec<SqlType>,
+    ) -> Result<Option<BoundQuery>> {
+        let Some(items) = items else { return Ok(None) };
+        let query = change_query(table, alias, items.to_vec(), None)?;
+        let given: Vec<Option<SqlType>> = parameters.iter().cloned().map(Some).collect();
+        let bound = self.query(&query, BindMode::Read, &given)?;
+        if bound.relations.len() > 1 || crate::plan::scans(&bound.plan, bound.relations[0].id) > 1 {
+            return Err(Error::unsupported("RETURNING with a sub-query is not supported")
+                .with_hint("SELECT afterwards, with the values that RETURNING gave.")
+                .at(table.position));
+        }
+        parameters.clone_from(&bound.parameters);
+        Ok(Some(bound))
     }
 
     /// Binds a DELETE.
     pub fn delete(&self, delete: &Delete, parameters: &[Option<SqlType>]) -> Result<BoundChange> {
         let target = Target::new(self, &delete.table)?;
-        let items = target.declared.iter().map(|declared| item(column(declared), &declared.name.name)).collect();
+        let items = target.declared.iter().map(|declared| &declared.name.name);
+        let items = items.map(|name| item(column(name, None), name)).collect();
         let query = change_query(&delete.table, delete.alias.clone(), items, delete.selection.clone())?;
-        let rows = self.query(&query, BindMode::Read, parameters)?;
-        Ok(BoundChange { table: target.table, rows })
+        let mut rows = self.query(&query, BindMode::Read, parameters)?;
+        let returning =
+            self.returning(&delete.table, delete.alias.clone(), delete.returning.as_deref(), &mut rows.parameters)?;
+        Ok(BoundChange { table: target.table, rows, returning })
     }
+}
+
+/// The items of a query that gives each row as it is and as `assignments` make it; columns are named of `qualifier`.
+pub(super) fn new_rows(
+    target: &Target,
+    assignments: &[(Name, ast::Expr)],
+    qualifier: Option<&Ident>,
+    given: &mut Vec<Option<SqlType>>,
+) -> Result<Vec<SelectItem>> {
+    let types = target.types();
+    let mut new: Vec<Option<ast::Expr>> = vec![None; types.len()];
+    for (name, value) in assignments {
+        let index = target.column(name)?;
+        note_parameter(given, value, &types[index]);
+        let value = if is_default(value) { target.default(index) } else { value.clone() };
+        if new[index].replace(value).is_some() {
+            return Err(Error::invalid(format!("column \"{}\" is set more than once", name.name))
+                .with_code(sqlstate::DUPLICATE_COLUMN)
+                .at(name.position));
+        }
+    }
+    let mut items: Vec<SelectItem> = target
+        .declared
+        .iter()
+        .map(|declared| item(column(&declared.name.name, qualifier), &declared.name.name))
+        .collect();
+    for (index, declared) in target.declared.iter().enumerate() {
+        let value = match &declared.generated {
+            Some(expression) => with_new_values(expression.clone(), target, &new, qualifier),
+            None => new[index].clone().unwrap_or_else(|| column(&declared.name.name, qualifier)),
+        };
+        items.push(item(value, &format!("__new_{}", declared.name.name)));
+    }
+    Ok(items)
+}
+
+fn plain_alias(name: Ident) -> ast::TableAlias {
+    ast::TableAlias { explicit: true, name, columns: Vec::new(), at: None }
 }
 
 /// Replaces DEFAULT in the rows of VALUES, and notes the types of parameters that stand there.
@@ -289,8 +369,13 @@ fn assigned(value: Expr, input: &LogicalPlan, ty: &SqlType, declared: &ColumnDec
     Ok(cast(value, target))
 }
 
-fn column(declared: &ColumnDeclaration) -> ast::Expr {
-    ast::Expr::Identifier(Ident::with_quote('"', &declared.name.name))
+/// The column `name`, of `qualifier`.
+pub(super) fn column(name: &str, qualifier: Option<&Ident>) -> ast::Expr {
+    let column = Ident::with_quote('"', name);
+    match qualifier {
+        Some(qualifier) => ast::Expr::CompoundIdentifier(vec![qualifier.clone(), column]),
+        None => ast::Expr::Identifier(column),
+    }
 }
 
 fn item(expr: ast::Expr, alias: &str) -> SelectItem {
@@ -298,8 +383,13 @@ fn item(expr: ast::Expr, alias: &str) -> SelectItem {
 }
 
 /// A generated column's expression over the values that an UPDATE sets.
-fn with_new_values(mut expression: ast::Expr, target: &Target, new: &[Option<ast::Expr>]) -> ast::Expr {
-    let _ = expression.visit(&mut NewValues { target, new });
+fn with_new_values(
+    mut expression: ast::Expr,
+    target: &Target,
+    new: &[Option<ast::Expr>],
+    qualifier: Option<&Ident>,
+) -> ast::Expr {
+    let _ = expression.visit(&mut NewValues { target, new, qualifier });
     expression
 }
 
@@ -308,6 +398,7 @@ fn with_new_values(mut expression: ast::Expr, target: &Target, new: &[Option<ast
 struct NewValues<'a> {
     target: &'a Target,
     new: &'a [Option<ast::Expr>],
+    qualifier: Option<&'a Ident>,
 }
 
 impl VisitorMut for NewValues<'_> {
@@ -316,8 +407,11 @@ impl VisitorMut for NewValues<'_> {
     fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
         if let ast::Expr::Identifier(ident) = expr
             && let Some(index) = self.target.table.columns.index_of(&fold(ident))
-            && let Some(Some(value)) = self.new.get(index)
         {
+            let Some(Some(value)) = self.new.get(index) else {
+                *expr = column(&self.target.table.columns.columns[index].name, self.qualifier);
+                return ControlFlow::Continue(());
+            };
             let value = Box::new(ast::Expr::Nested(Box::new(value.clone())));
             *expr = match self.target.declared[index].data_type.clone() {
                 Some(data_type) => {
@@ -332,7 +426,7 @@ impl VisitorMut for NewValues<'_> {
 }
 
 /// `SELECT items FROM table AS alias WHERE selection`.
-fn change_query(
+pub(super) fn change_query(
     table: &Name,
     alias: Option<ast::TableAlias>,
     items: Vec<SelectItem>,

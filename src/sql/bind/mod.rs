@@ -6,6 +6,7 @@
 
 mod change;
 mod check;
+mod conflict;
 mod definition;
 mod errors;
 mod legacy;
@@ -35,7 +36,7 @@ use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::types::{Column as TypedColumn, Schema, SqlType};
 
-pub use change::{BoundChange, BoundInsert};
+pub use change::{BoundChange, BoundConflict, BoundInsert};
 pub use definition::{RelationDefinition, WatermarkDefinition};
 
 /// What a query is bound for.

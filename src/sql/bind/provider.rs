@@ -35,6 +35,8 @@ pub(super) struct Provider<'a> {
     pub mode: BindMode,
     /// Every relation that was named, views that were inlined among them.
     pub named: RefCell<BTreeMap<RelationId, Arc<Relation>>>,
+    /// A relation that only this statement knows: `excluded` of ON CONFLICT.
+    pub extra: Option<Arc<Relation>>,
     depth: Cell<usize>,
     windows: [Arc<dyn RelationPlanner>; 1],
 }
@@ -46,13 +48,18 @@ impl<'a> Provider<'a> {
             session,
             mode,
             named: RefCell::default(),
+            extra: None,
             depth: Cell::new(0),
             windows: [Arc::new(Windows)],
         }
     }
 
     fn source(&self, name: &TableReference) -> Result<RelationSource> {
-        let relation = self.catalog.resolve(name.schema(), name.table())?;
+        let extra = self.extra.as_ref().filter(|extra| name.schema().is_none() && extra.name == name.table());
+        let relation = match extra {
+            Some(extra) => Arc::clone(extra),
+            None => self.catalog.resolve(name.schema(), name.table())?,
+        };
         self.named.borrow_mut().insert(relation.id, Arc::clone(&relation));
         match relation.kind {
             RelationKind::Sink => Err(Error::invalid(format!("{} cannot be read", relation.title()))

@@ -1,9 +1,11 @@
 //! Queries and changes of tables: sqlparser parses them, here they are narrowed to what we execute.
 
-use sqlparser::ast::{self, AssignmentTarget, FromTable, Spanned, TableFactor, TableObject};
+use sqlparser::ast::{
+    self, AssignmentTarget, ConflictTarget, FromTable, OnConflictAction, OnInsert, Spanned, TableFactor, TableObject,
+};
 
-use super::super::statement::{Delete, Insert, Name, Statement, Update};
-use super::cursor::{Cursor, object_name};
+use super::super::statement::{ConflictAction, Delete, Insert, Name, OnConflict, Statement, Update};
+use super::cursor::{Cursor, fold, object_name};
 use crate::base::{Error, Result};
 
 pub(super) fn query(cursor: &mut Cursor<'_>) -> Result<Statement> {
@@ -37,39 +39,70 @@ fn refused(what: &str, rewrite: &str, position: usize) -> Error {
     Error::unsupported(format!("{what} is not supported")).with_hint(rewrite).at(position)
 }
 
-const NO_RETURNING: &str = "Leave RETURNING out and SELECT the rows afterwards.";
-
 fn insert_statement(insert: ast::Insert, position: usize) -> Result<Statement> {
-    if insert.returning.is_some() {
-        return Err(refused("INSERT ... RETURNING", NO_RETURNING, position));
-    }
-    if insert.on.is_some() {
-        return Err(refused(
-            "INSERT ... ON CONFLICT",
-            "UPDATE the rows that exist, and INSERT those that do not.",
-            position,
-        ));
-    }
     if insert.overwrite || insert.replace_into || insert.or.is_some() || insert.partitioned.is_some() {
         return Err(refused("this form of INSERT", "Write INSERT INTO table (columns) VALUES (...).", position));
     }
     let TableObject::TableName(table) = &insert.table else {
         return Err(refused("INSERT into a function", "Write INSERT INTO table.", position));
     };
-    if let Some(alias) = &insert.table_alias {
-        return Err(refused(&format!("alias \"{}\" in INSERT", alias.alias), "Leave the alias out.", position));
-    }
     let columns = insert.columns.iter().map(|name| object_name(name, position)).collect::<Result<Vec<_>>>()?;
     if let Some(query) = &insert.source {
         refuse_changes_in_query(query, position)?;
     }
-    Ok(Statement::Insert(Box::new(Insert { table: object_name(table, position)?, columns, source: insert.source })))
+    let on_conflict = insert.on.map(|on| conflict(on, position)).transpose()?;
+    Ok(Statement::Insert(Box::new(Insert {
+        table: object_name(table, position)?,
+        columns,
+        source: insert.source,
+        alias: insert.table_alias.map(|alias| alias.alias),
+        on_conflict,
+        returning: insert.returning,
+    })))
+}
+
+fn conflict(on: OnInsert, position: usize) -> Result<OnConflict> {
+    let OnInsert::OnConflict(on) = on else {
+        return Err(refused("ON DUPLICATE KEY UPDATE", "Write ON CONFLICT (key) DO UPDATE SET ...", position));
+    };
+    let target = match on.conflict_target {
+        None => Vec::new(),
+        Some(ConflictTarget::Columns(columns)) => columns
+            .iter()
+            .map(|ident| Name { schema: None, name: fold(ident), position: ident.span.start.column as usize })
+            .collect(),
+        Some(ConflictTarget::OnConstraint(_)) => {
+            return Err(refused("ON CONFLICT ON CONSTRAINT", "Name the columns: ON CONFLICT (key).", position));
+        }
+    };
+    let action = match on.action {
+        OnConflictAction::DoNothing => ConflictAction::Nothing,
+        OnConflictAction::DoUpdate(update) => {
+            if target.is_empty() {
+                return Err(Error::syntax("ON CONFLICT DO UPDATE requires the columns of the conflict")
+                    .with_hint("Name the primary key: ON CONFLICT (key) DO UPDATE SET ...")
+                    .at(position));
+            }
+            let assignments = assignments(update.assignments, position)?;
+            ConflictAction::Update { assignments, selection: update.selection }
+        }
+    };
+    Ok(OnConflict { target, action })
+}
+
+/// `SET a = ..., b = ...`.
+fn assignments(assignments: Vec<ast::Assignment>, position: usize) -> Result<Vec<(Name, ast::Expr)>> {
+    let one = |assignment: ast::Assignment| match assignment.target {
+        AssignmentTarget::ColumnName(name) => Ok((object_name(&name, position)?, assignment.value)),
+        AssignmentTarget::Tuple(_) => {
+            let at = assignment.value.span().start.column as usize;
+            Err(refused("SET (a, b) = ...", "Write SET a = ..., b = ...", if at > 0 { at } else { position }))
+        }
+    };
+    assignments.into_iter().map(one).collect()
 }
 
 fn update_statement(update: ast::Update, position: usize) -> Result<Statement> {
-    if update.returning.is_some() {
-        return Err(refused("UPDATE ... RETURNING", NO_RETURNING, position));
-    }
     if update.from.is_some() || !update.table.joins.is_empty() {
         return Err(refused("UPDATE ... FROM", "Write the other table as a sub-query in SET or WHERE.", position));
     }
@@ -77,24 +110,12 @@ fn update_statement(update: ast::Update, position: usize) -> Result<Statement> {
         return Err(refused("UPDATE ... LIMIT", "Say which rows in WHERE.", position));
     }
     let (table, alias) = plain_table(&update.table.relation, position)?;
-    let assignments = update
-        .assignments
-        .into_iter()
-        .map(|assignment| match assignment.target {
-            AssignmentTarget::ColumnName(name) => Ok((object_name(&name, position)?, assignment.value)),
-            AssignmentTarget::Tuple(_) => {
-                let at = assignment.value.span().start.column as usize;
-                Err(refused("SET (a, b) = ...", "Write SET a = ..., b = ...", if at > 0 { at } else { position }))
-            }
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Statement::Update(Box::new(Update { table, alias, assignments, selection: update.selection })))
+    let (assignments, returning) = (assignments(update.assignments, position)?, update.returning);
+    let selection = update.selection;
+    Ok(Statement::Update(Box::new(Update { table, alias, assignments, selection, returning })))
 }
 
 fn delete_statement(delete: ast::Delete, position: usize) -> Result<Statement> {
-    if delete.returning.is_some() {
-        return Err(refused("DELETE ... RETURNING", NO_RETURNING, position));
-    }
     if delete.using.is_some() {
         return Err(refused("DELETE ... USING", "Write the other table as a sub-query in WHERE.", position));
     }
@@ -111,7 +132,7 @@ fn delete_statement(delete: ast::Delete, position: usize) -> Result<Statement> {
         return Err(refused("DELETE with joins", "Write the other table as a sub-query in WHERE.", position));
     }
     let (table, alias) = plain_table(&table.relation, position)?;
-    Ok(Statement::Delete(Box::new(Delete { table, alias, selection: delete.selection })))
+    Ok(Statement::Delete(Box::new(Delete { table, alias, selection: delete.selection, returning: delete.returning })))
 }
 
 /// The table of UPDATE and DELETE: a name with at most an alias.
