@@ -110,7 +110,7 @@ fn gate() -> OperatorSpec {
 }
 
 fn join() -> OperatorSpec {
-    OperatorSpec::Join(JoinSpec { left: Bids::schema(), right: Bids::schema(), on: vec![(0, 0)], residual: None })
+    OperatorSpec::Join(JoinSpec::inner(Bids::schema(), Bids::schema(), vec![(0, 0)], None))
 }
 
 /// Runs an operator over its inputs, an epoch every `epoch_rows`; returns how many rows came out.

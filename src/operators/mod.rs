@@ -28,7 +28,7 @@ pub use aggregate::{AggregateSpec, Emit};
 pub use chain::{ChainSpec, Step};
 pub use faults::fault_schema;
 pub use gate::GateSpec;
-pub use join::JoinSpec;
+pub use join::{Band, Due, JoinKind, JoinSpec};
 pub use keep::KeepSpec;
 pub use output::Output;
 pub use spec::OperatorSpec;

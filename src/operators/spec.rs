@@ -20,7 +20,7 @@ pub enum OperatorSpec {
     Gate(GateSpec),
     /// GROUP BY.
     Aggregate(AggregateSpec),
-    /// Inner join on equality.
+    /// Joins of every kind.
     Join(JoinSpec),
     /// The newest rows and how many there were.
     Keep(KeepSpec),
@@ -66,10 +66,7 @@ impl OperatorSpec {
     pub fn partition(&self, port: usize) -> Option<Vec<usize>> {
         match self {
             OperatorSpec::Aggregate(spec) => Some(spec.keys.clone()),
-            OperatorSpec::Join(spec) => {
-                let side = |&(left, right): &(usize, usize)| if port == 0 { left } else { right };
-                Some(spec.on.iter().map(side).collect())
-            }
+            OperatorSpec::Join(spec) => Some(spec.partition(port)),
             OperatorSpec::Keep(_) => Some(Vec::new()),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => None,
         }

@@ -110,7 +110,7 @@ fn join_is_datafusions_join() {
         };
         condition.push_str(if residual.is_some() { " AND b < e" } else { "" });
         let sql = format!("SELECT a, b, c, d, e, f FROM l JOIN r ON {condition}");
-        let spec = JoinSpec { left: left.clone(), right: right.clone(), on, residual };
+        let spec = JoinSpec::inner(left.clone(), right.clone(), on, residual);
         case(OperatorSpec::Join(spec), vec![left, right], true, sql)
     });
 }

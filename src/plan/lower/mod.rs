@@ -1,6 +1,7 @@
 //! Lowering: each logical node to streams and operators, one file per node.
 
 mod aggregate;
+mod band;
 mod join;
 mod project;
 mod scan;

@@ -187,32 +187,16 @@ impl Checker<'_> {
 
     fn join(&self, operator: &JoinOperator, at: usize) -> Result<()> {
         use JoinOperator::*;
-        let what = match operator {
-            Join(_) | Inner(_) | CrossJoin(_) | StraightJoin(_) => return Ok(()),
-            Left(_) | LeftOuter(_) => "LEFT JOIN",
-            Right(_) | RightOuter(_) => "RIGHT JOIN",
-            FullOuter(_) => "FULL JOIN",
-            Semi(_) | LeftSemi(_) | RightSemi(_) => "SEMI JOIN",
-            Anti(_) | LeftAnti(_) | RightAnti(_) => "ANTI JOIN",
+        match operator {
+            Join(_) | Inner(_) | CrossJoin(_) | StraightJoin(_) | Left(_) | LeftOuter(_) | Right(_) | RightOuter(_)
+            | FullOuter(_) | Semi(_) | LeftSemi(_) | RightSemi(_) | Anti(_) | LeftAnti(_) | RightAnti(_) => Ok(()),
             AsOf { .. } => {
-                return Err(refused(
-                    "ASOF JOIN",
-                    "Join on equality, and keep the newest with GROUP BY and max(time).",
-                    at,
-                ));
+                Err(refused("ASOF JOIN", "Join on equality, and keep the newest with GROUP BY and max(time).", at))
             }
             CrossApply | OuterApply | ArrayJoin | LeftArrayJoin | InnerArrayJoin => {
-                return Err(refused("this kind of join", "Write JOIN ... ON.", at));
+                Err(refused("this kind of join", "Write JOIN ... ON.", at))
             }
-        };
-        if !self.stored() {
-            return Ok(());
         }
-        let rewrite = match operator {
-            Semi(_) | LeftSemi(_) | RightSemi(_) => "Write JOIN with a DISTINCT sub-query of the other side.",
-            _ => "Write an inner JOIN here, and the outer join in the SELECT that reads the views.",
-        };
-        Err(refused_stored(what, rewrite, at))
     }
 
     fn factor(&self, factor: &TableFactor) -> Result<()> {
@@ -236,11 +220,6 @@ impl Checker<'_> {
             {
                 Err(refused("this clause behind a relation", "Write the relation's name alone.", at))
             }
-            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. }
-                if self.stored() =>
-            {
-                Err(refused_stored("LATERAL", "Write it as a join.", at))
-            }
             TableFactor::UNNEST { .. } if self.stored() => {
                 Err(refused_stored("UNNEST", "Give each element a row of its own in the source.", at))
             }
@@ -259,14 +238,6 @@ impl Checker<'_> {
             Expr::Function(function) => self.function(function, position(expr)),
             Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_) if self.stored() => {
                 Err(refused_stored("GROUPING SETS", "Write one view for each grouping and UNION ALL.", position(expr)))
-            }
-            Expr::InSubquery { .. } | Expr::Exists { .. } if self.stored() => {
-                let what = if matches!(expr, Expr::Exists { .. }) { "EXISTS" } else { "IN (SELECT ...)" };
-                Err(refused_stored(what, "Write JOIN (SELECT DISTINCT key FROM ...) s ON s.key = ...", position(expr)))
-            }
-            Expr::Subquery(_) if self.stored() => {
-                // `TUMBLE((SELECT ...), ...)` holds its sub-query as an argument, which is not visited as an expression here.
-                Ok(())
             }
             _ => Ok(()),
         }

@@ -143,7 +143,7 @@ fn lost_a_row(before: &Rows, after: &Rows) -> bool {
 }
 
 fn report_coverage(seen: &[Seen]) -> BTreeMap<Feature, usize> {
-    let mut features: BTreeMap<Feature, usize> = Feature::ALL.into_iter().map(|feature| (feature, 0)).collect();
+    let mut features: BTreeMap<Feature, usize> = Feature::ALL.iter().map(|feature| (*feature, 0)).collect();
     for feature in seen.iter().flat_map(|seen| &seen.features) {
         *features.entry(*feature).or_default() += 1;
     }

@@ -5,6 +5,9 @@ use millstream::types::SqlType;
 
 use super::tables::Table;
 
+#[path = "joins.rs"]
+mod joins;
+
 /// What the coverage is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Feature {
@@ -24,13 +27,23 @@ pub enum Feature {
     Residual,
     GroupedJoin,
     ViewOnView,
+    LeftJoin,
+    RightJoin,
+    FullJoin,
+    OuterResidual,
+    Semi,
+    Anti,
+    NullSafe,
+    Using,
+    NWay,
+    RangeJoin,
     SubQuery,
     UnionAll,
     Distinct,
 }
 
 impl Feature {
-    pub const ALL: [Feature; 19] = [
+    pub const ALL: &[Feature] = &[
         Feature::Projection,
         Feature::Filter,
         Feature::Tumble,
@@ -47,6 +60,16 @@ impl Feature {
         Feature::Residual,
         Feature::GroupedJoin,
         Feature::ViewOnView,
+        Feature::LeftJoin,
+        Feature::RightJoin,
+        Feature::FullJoin,
+        Feature::OuterResidual,
+        Feature::Semi,
+        Feature::Anti,
+        Feature::NullSafe,
+        Feature::Using,
+        Feature::NWay,
+        Feature::RangeJoin,
         Feature::SubQuery,
         Feature::UnionAll,
         Feature::Distinct,
@@ -172,12 +195,13 @@ impl Generator {
 
     /// The view number `i` of its round.
     pub fn view(&mut self, random: &mut Random, i: usize) -> View {
-        let mut draft = match i % 8 {
+        let mut draft = match i % 11 {
             0 => self.projected(random),
             1 | 2 => self.grouped(random),
             3 => self.windowed(random, true),
             4 => self.windowed(random, false),
             5 | 6 => self.joined(random),
+            7..=9 => self.join_of_any_kind(random),
             _ => return self.union(random, i),
         };
         if draft.reads.iter().any(|name| name.starts_with('v')) {

@@ -69,9 +69,9 @@ pub(super) fn pass_graph(relation: u64, schema: &Schema) -> Graph {
 /// a(k, v) ⋈ b(k, w) on k → publish.
 pub(super) fn join_graph(relation: u64) -> Graph {
     let (left, right) = (schema(&["k", "v"]), schema(&["k2", "w"]));
-    let spec = JoinSpec { left: left.clone(), right: right.clone(), on: vec![(0, 0)], residual: None };
+    let spec = JoinSpec::inner(left.clone(), right.clone(), vec![(0, 0)], None);
     let joined = OperatorSpec::Join(spec).outputs().unwrap().remove(0);
-    let spec = JoinSpec { left: left.clone(), right: right.clone(), on: vec![(0, 0)], residual: None };
+    let spec = JoinSpec::inner(left.clone(), right.clone(), vec![(0, 0)], None);
     let inputs = vec![edge(0, Exchange::Key(vec![0])), edge(1, Exchange::Key(vec![0]))];
     let join = node(2, "matches", NodeKind::Operator(OperatorSpec::Join(spec)), inputs, &joined);
     let out = publish(3, relation, edge(2, Exchange::Key(vec![0, 1, 2, 3])), &joined);
