@@ -17,6 +17,7 @@
 mod accumulators;
 mod call;
 mod extreme;
+mod flat;
 mod float_sum;
 mod sums;
 mod varint;

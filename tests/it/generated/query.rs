@@ -102,6 +102,7 @@ impl Kind {
             SqlType::TimestampTz | SqlType::Time => Kind::TimestampTz,
             SqlType::Date => Kind::Date,
             SqlType::Interval => Kind::Interval,
+            SqlType::Uuid | SqlType::Jsonb | SqlType::Array(_) | SqlType::Row(_) => Kind::Text,
         }
     }
 }
