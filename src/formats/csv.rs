@@ -12,6 +12,8 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use super::batch::{Attempt, Refusal, decode_records};
 use super::{CsvOptions, DecodeSettings, Decoded, Decoder};
 use crate::base::{Error, Result};
+use crate::types::SqlType;
+use crate::types::text::read_column;
 
 const QUOTE: u8 = b'"';
 
@@ -90,6 +92,17 @@ impl CsvDecoder {
             let is_null: BooleanArray = strings.iter().map(|value| Some(value == Some(&*self.options.null))).collect();
             nullif(text, &is_null).map_err(|error| named(None, error.to_string()))?
         };
+        if column.ty.is_nested() || matches!(column.ty, SqlType::Uuid | SqlType::Jsonb | SqlType::Bytea) {
+            let (values, misread) =
+                read_column(text.as_string::<i32>(), &column.ty).map_err(|error| named(None, error.to_string()))?;
+            if let Some((row, reason)) = misread.into_iter().next() {
+                return Err(named(Some(row as usize), reason.message().to_owned()));
+            }
+            return match (0..values.len()).find(|&row| values.is_null(row)) {
+                Some(row) if !column.nullable => Err(named(Some(row), "NULL in a NOT NULL column".into())),
+                Some(_) | None => Ok(values),
+            };
+        }
         let options = CastOptions { safe: true, ..CastOptions::default() };
         let values =
             cast_with_options(&text, &column.ty.arrow(), &options).map_err(|error| named(None, error.to_string()))?;

@@ -1,110 +1,130 @@
-//! NDJSON: one JSON object a line, decoded by arrow-json a batch at a time.
+//! NDJSON: one JSON object a line. A batch of lines is scanned for the fields that the columns name, then every column
+//! is read on its own.
+//!
+//! Values become their column's type as in PostgreSQL's `json_populate_record`, exactly or not at all: a string or number
+//! is read as the type reads its text (`"12"` and `12` are both the BIGINT 12, `1.5` is none), a number, boolean, array
+//! or object in a VARCHAR column is its JSON text, `null` is NULL. Of a field given twice the last counts. Text in a
+//! TIMESTAMP column may name a zone, and is then taken to UTC.
+
+mod read;
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef, TimestampMicrosecondType};
-use arrow::error::ArrowError;
-use arrow::json::reader::{Decoder as JsonDecoder, ReaderBuilder};
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 
+use self::read::{Cell, read};
 use super::batch::{Attempt, Refusal, decode_records, lines};
 use super::{DecodeSettings, Decoded, Decoder, NdjsonOptions, TimestampUnit};
-use crate::base::{Error, Result};
-use crate::types::SqlType;
+use crate::base::Result;
+use crate::types::json::{Scanner, Token};
 
-/// Lines of up to this many bytes cannot nest deep enough to endanger the stack.
-const SHALLOW_BYTES: usize = 512;
-/// The deepest nesting of a record. arrow-json prints the value it refuses by recursion.
-const DEPTH_MAX: usize = 256;
+/// Keys behind this many are looked up by name.
+const ORDER_MAX: usize = 1024;
 
 /// Decodes lines of JSON objects.
 pub(super) struct NdjsonDecoder {
     settings: DecodeSettings,
-    /// What the batches carry.
     schema: SchemaRef,
-    /// What arrow-json is asked for: as `schema`, but columns that it does not know come as text or numbers.
-    raw: SchemaRef,
     unit: TimestampUnit,
-    /// Kept from batch to batch for its buffers; gone after an error, which leaves it in the middle of a record.
-    json: Option<JsonDecoder>,
+    /// The keys of the last record in their order, and the columns that they name: most records have the same.
+    order: Vec<(String, Option<usize>)>,
 }
 
 impl NdjsonDecoder {
     pub(super) fn new(options: NdjsonOptions, settings: DecodeSettings) -> Result<Self> {
-        let unit = options.timestamp_unit;
-        let fields = settings.schema.columns.iter().map(|column| {
-            let raw = match &column.ty {
-                SqlType::Interval => DataType::Utf8,
-                ty if ty.is_timestamp() && unit != TimestampUnit::Microseconds => DataType::Int64,
-                ty => ty.arrow(),
-            };
-            Field::new(&column.name, raw, column.nullable)
-        });
-        let raw = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
-        let mut decoder = NdjsonDecoder { schema: settings.schema.arrow(), raw, unit, settings, json: None };
-        decoder.json = Some(decoder.fresh(decoder.settings.batch_rows)?);
-        Ok(decoder)
+        let schema = settings.schema.arrow();
+        Ok(NdjsonDecoder { settings, schema, unit: options.timestamp_unit, order: Vec::new() })
     }
 
-    fn fresh(&self, rows: usize) -> Result<JsonDecoder> {
-        ReaderBuilder::new(SchemaRef::clone(&self.raw))
-            .with_batch_size(rows.max(1))
-            .build_decoder()
-            .map_err(|error| Error::internal("the JSON decoder refused a schema").caused_by(error))
+    /// The column that the `place`-th key of a record names.
+    fn column(&mut self, place: usize, key: &str) -> Option<usize> {
+        if let Some((known, column)) = self.order.get(place)
+            && known == key
+        {
+            return *column;
+        }
+        let column = self.settings.schema.index_of(key);
+        let entry = (key.to_owned(), column);
+        if let Some(known) = self.order.get_mut(place) {
+            *known = entry;
+        } else if place == self.order.len() && place < ORDER_MAX {
+            self.order.push(entry);
+        }
+        column
     }
 
-    fn raw_rows(&mut self, bytes: &[u8], records: &[Range<usize>]) -> Result<RecordBatch, Refusal> {
-        let none = |error: Error| Refusal { record: None, reason: error.to_string() };
-        let whole = self.json.is_some() || records.len().saturating_mul(2) > self.settings.batch_rows;
-        let mut json = match self.json.take() {
-            Some(json) => json,
-            // While halving, a small decoder each time: the big one's buffers would be most of the work.
-            None => self.fresh(if whole { self.settings.batch_rows } else { records.len() }).map_err(none)?,
+    /// Finds the fields of one record. `set` is given a column and its value.
+    fn scan<'a>(&mut self, line: &'a [u8], mut set: impl FnMut(usize, Cell<'a>)) -> Result<(), String> {
+        let text = std::str::from_utf8(line).map_err(|error| format!("the record is no UTF-8: {error}"))?;
+        let wrong = |error: crate::types::json::Malformed| {
+            if error.at >= text.trim_end().len() {
+                return "the JSON object is not complete".to_owned();
+            }
+            format!("expected one JSON object: at byte {}, {}", error.at, error.what)
         };
-        for (index, record) in records.iter().enumerate() {
-            let line = bytes.get(record.clone()).unwrap_or_default();
-            let at = |reason| Refusal { record: Some(index), reason };
-            if line.len() > SHALLOW_BYTES && depth(line) > DEPTH_MAX {
-                return Err(at(format!("the record is nested deeper than {DEPTH_MAX} levels")));
-            }
-            let read = json.decode(line).map_err(|error| at(plain(&error)))?;
-            // A batch decoder that is full takes no byte; a record that is more than one object counts twice.
-            if json.has_partial_record() || json.len() != index + 1 || read != line.len() {
-                return Err(at(shape(line)));
+        let mut scanner = Scanner::new(text);
+        if !scanner.take(b'{') {
+            return Err(match scanner.value().and_then(|_| scanner.end()) {
+                Ok(()) => "the record is no JSON object".into(),
+                Err(error) => wrong(error),
+            });
+        }
+        let mut unescaped = String::new();
+        let mut place = 0;
+        if !scanner.take(b'}') {
+            loop {
+                let key = scanner.key().map_err(wrong)?;
+                let column = if key.escaped {
+                    unescaped.clear();
+                    key.push_to(&mut unescaped).map_err(|reason| reason.message().to_owned())?;
+                    self.settings.schema.index_of(&unescaped)
+                } else {
+                    self.column(place, key.text)
+                };
+                let (token, value) = scanner.value().map_err(wrong)?;
+                if let Some(column) = column {
+                    set(column, (token != Token::Null).then_some((token, value)));
+                }
+                place += 1;
+                if !scanner.more(b'}').map_err(wrong)? {
+                    break;
+                }
             }
         }
-        let rows = json.flush().map_err(|error| Refusal { record: None, reason: plain(&error) })?;
-        // A small one would be full too early for the next batch.
-        self.json = whole.then_some(json);
-        rows.ok_or_else(|| Refusal { record: None, reason: "no row was decoded".into() })
-    }
-
-    fn finish(&self, raw: RecordBatch) -> Result<RecordBatch, String> {
-        if self.raw == self.schema {
-            return Ok(raw);
-        }
-        let columns = self.settings.schema.columns.iter().zip(raw.columns()).map(|(column, array)| {
-            let named = |reason: String| format!("field \"{}\": {reason}", column.name);
-            if *array.data_type() == column.ty.arrow() {
-                Ok(Arc::clone(array))
-            } else if column.ty.is_timestamp() {
-                microseconds(array, self.unit, &column.ty).map_err(named)
-            } else {
-                let options = CastOptions { safe: false, ..CastOptions::default() };
-                cast_with_options(array, &column.ty.arrow(), &options).map_err(|error| named(plain(&error)))
-            }
-        });
-        let columns = columns.collect::<Result<Vec<ArrayRef>, String>>()?;
-        RecordBatch::try_new(SchemaRef::clone(&self.schema), columns).map_err(|error| plain(&error))
+        scanner.end().map_err(wrong)
     }
 }
 
 impl Attempt for NdjsonDecoder {
     fn attempt(&mut self, bytes: &[u8], records: &[Range<usize>]) -> Result<RecordBatch, Refusal> {
-        let raw = self.raw_rows(bytes, records)?;
-        self.finish(raw).map_err(|reason| Refusal { record: None, reason })
+        let mut cells: Vec<Vec<Cell<'_>>> = vec![vec![None; records.len()]; self.settings.schema.columns.len()];
+        for (row, record) in records.iter().enumerate() {
+            let line = bytes.get(record.clone()).unwrap_or_default();
+            let set = |column: usize, cell| {
+                if let Some(place) = cells.get_mut(column).and_then(|cells| cells.get_mut(row)) {
+                    *place = cell;
+                }
+            };
+            self.scan(line, set).map_err(|reason| Refusal { record: Some(row), reason })?;
+        }
+        let mut columns = Vec::with_capacity(cells.len());
+        for (column, cells) in self.settings.schema.columns.iter().zip(&cells) {
+            // Which record it was is left to halving: with many bad ones, all would be scanned again for each.
+            let refused = |(_, reason): (usize, String)| Refusal {
+                record: None,
+                reason: format!("field \"{}\": {reason}", column.name),
+            };
+            let values = read(&column.ty, cells, self.unit).map_err(refused)?;
+            if !column.nullable && values.null_count() > 0 {
+                let reason = format!("a NOT NULL column is NULL or missing: \"{}\"", column.name);
+                return Err(Refusal { record: None, reason });
+            }
+            columns.push(values);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
+        RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)
+            .map_err(|error| Refusal { record: None, reason: error.to_string() })
     }
 }
 
@@ -114,69 +134,6 @@ impl Decoder for NdjsonDecoder {
         let schema = SchemaRef::clone(&self.schema);
         let (rows, limit) = (self.settings.batch_rows, self.settings.record_bytes_max);
         decode_records(self, &schema, bytes, &records, rows, limit)
-    }
-}
-
-/// Numbers of `unit` since 1970 as timestamps.
-fn microseconds(array: &ArrayRef, unit: TimestampUnit, ty: &SqlType) -> Result<ArrayRef, String> {
-    let numbers = array.as_primitive_opt::<Int64Type>().ok_or("expected a number")?;
-    let scaled = numbers.try_unary::<_, TimestampMicrosecondType, _>(|number| {
-        let scaled = match unit {
-            TimestampUnit::Seconds => number.checked_mul(1_000_000),
-            TimestampUnit::Milliseconds => number.checked_mul(1_000),
-            TimestampUnit::Microseconds => Some(number),
-            TimestampUnit::Nanoseconds => Some(number.div_euclid(1_000)),
-        };
-        scaled.ok_or_else(|| ArrowError::ComputeError(format!("timestamp {number} is out of range")))
-    });
-    let scaled = scaled.map_err(|error| plain(&error))?;
-    Ok(Arc::new(scaled.with_data_type(ty.arrow())))
-}
-
-/// What is wrong with a line that is not exactly one whole value.
-fn shape(line: &[u8]) -> String {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
-        Ok(_) => "the record is no JSON object".into(),
-        Err(error) if error.is_eof() => "the JSON object is not complete".into(),
-        Err(error) => format!("expected one JSON object: {error}"),
-    }
-}
-
-/// How deep objects and lists are nested in `line`.
-fn depth(line: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0usize);
-    let (mut in_text, mut escaped) = (false, false);
-    for &byte in line {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_text,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-/// An arrow-json error in our words.
-fn plain(error: &ArrowError) -> String {
-    let text = match error {
-        ArrowError::JsonError(text) | ArrowError::ParseError(text) | ArrowError::CastError(text) => text.clone(),
-        other => other.to_string(),
-    };
-    if let Some(rest) = text.strip_prefix("whilst decoding field '") {
-        return match rest.split_once("': ") {
-            Some((field, reason)) => format!("field \"{field}\": {reason}"),
-            None => text,
-        };
-    }
-    match text.strip_prefix("Encountered unmasked nulls in non-nullable StructArray child: ") {
-        Some(field) => format!("a NOT NULL column is NULL or missing: {field}"),
-        None => text,
     }
 }
 

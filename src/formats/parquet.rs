@@ -4,15 +4,16 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
-use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use arrow::datatypes::{DataType, Schema as ArrowSchema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::DecodeSettings;
 use crate::base::{Error, Result, sqlstate};
-use crate::types::Schema;
+use crate::types::text::read_column;
+use crate::types::{Schema, SqlType};
 
 /// Rows of a Parquet file, batch by batch. Positions in it are row numbers.
 pub struct ParquetRows {
@@ -74,8 +75,7 @@ impl ParquetRows {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.places.len());
         for (column, &place) in self.settings.schema.columns.iter().zip(&self.places) {
             let array = raw.column(place);
-            let options = CastOptions { safe: true, ..CastOptions::default() };
-            let values = cast_with_options(array, &column.ty.arrow(), &options).map_err(|_| {
+            let values = fit(array, &column.ty).map_err(|_| {
                 Error::invalid(format!("column \"{}\" of a Parquet file can not become {}", column.name, column.ty))
                     .with_code(sqlstate::DATATYPE_MISMATCH)
                     .with_detail(format!("It is {} in the file.", array.data_type()))
@@ -124,9 +124,43 @@ impl Iterator for ParquetRows {
     }
 }
 
-/// The columns of the file at `path`.
+/// `array` as values of type `ty`; NULL where it is none.
+fn fit(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    let is_text = |ty: &DataType| matches!(ty, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    if *array.data_type() == ty.arrow() && *ty != SqlType::Jsonb {
+        return Ok(Arc::clone(array));
+    }
+    if matches!(ty, SqlType::Uuid | SqlType::Jsonb) {
+        // Documents are stored as text or as its bytes.
+        let text = if is_text(array.data_type()) || *ty == SqlType::Jsonb && array.data_type().is_binary() {
+            cast_with_options(array, &DataType::Utf8, &options)?
+        } else {
+            return Err(Error::invalid("another type"));
+        };
+        let (values, misread) = read_column(text.as_string::<i32>(), ty)?;
+        if misread.is_empty() {
+            return Ok(values);
+        }
+        let misread: BooleanArray = {
+            let mut bits = vec![false; values.len()];
+            misread.iter().for_each(|(row, _)| bits.get_mut(*row as usize).map_or((), |bit| *bit = true));
+            bits.into()
+        };
+        return Ok(arrow::compute::nullif(&values, &misread)?);
+    }
+    Ok(cast_with_options(array, &ty.arrow(), &options)?)
+}
+
+/// The columns of the file at `path`. Bytes of whatever length are BYTEA, but for 16 bytes that say they are UUIDs.
 pub(super) fn schema_of(path: &Path) -> Result<Schema> {
-    let mut schema = Schema::from_arrow(open(path)?.schema())?;
+    let file = open(path)?;
+    let plain = file.schema().fields().iter().map(|field| match field.data_type() {
+        DataType::FixedSizeBinary(_) if field.extension_type_name() == Some("arrow.uuid") => field.as_ref().clone(),
+        DataType::FixedSizeBinary(_) | DataType::LargeBinary => field.as_ref().clone().with_data_type(DataType::Binary),
+        _ => field.as_ref().clone(),
+    });
+    let mut schema = Schema::from_arrow(&ArrowSchema::new(plain.collect::<Vec<_>>()))?;
     schema.columns.iter_mut().for_each(|column| column.nullable = true);
     Ok(schema)
 }

@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::*;
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::IntervalMonthDayNano;
 use serde::{Deserialize, Serialize};
 
 use super::text;
 use crate::base::{Error, Result};
 use crate::types::SqlType;
+use crate::types::schema::{element_field, row_fields};
+use crate::types::text::read_column;
 
 /// A constant: its type and its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +37,7 @@ pub enum Value {
     Float(FloatBits),
     /// The unscaled digits of a numeric.
     Decimal(Digits),
-    /// varchar.
+    /// varchar; uuid and jsonb in their text form.
     Text(String),
     /// bytea.
     Bytes(Vec<u8>),
@@ -47,6 +50,8 @@ pub enum Value {
         /// Nanoseconds.
         nanoseconds: i64,
     },
+    /// The elements of an array, or the fields of a row.
+    Items(Vec<Value>),
 }
 
 /// A double by its bits, so that it can be compared and hashed; JSON shows its shortest decimal text.
@@ -162,6 +167,29 @@ impl Literal {
             (SqlType::Interval, Value::Interval { months, days, nanoseconds }) => {
                 Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(*months, *days, *nanoseconds)]))
             }
+            (SqlType::Uuid | SqlType::Jsonb, Value::Text(v)) => {
+                let (values, misread) = read_column(&StringArray::from(vec![v.as_str()]), &self.ty)?;
+                if !misread.is_empty() {
+                    return Err(misfit());
+                }
+                values
+            }
+            (SqlType::Array(element), Value::Items(items)) => {
+                let part = |value: &Value| Literal { ty: (**element).clone(), value: value.clone() }.to_array();
+                let parts = items.iter().map(part).collect::<Result<Vec<_>>>()?;
+                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+                let values =
+                    if parts.is_empty() { new_empty_array(&element.arrow()) } else { arrow::compute::concat(&parts)? };
+                let ends = OffsetBuffer::from_lengths([items.len()]);
+                Arc::new(ListArray::try_new(element_field(element), ends, values, None)?)
+            }
+            (SqlType::Row(fields), Value::Items(items)) if fields.len() == items.len() => {
+                let part = |((_, ty), value): (&(String, SqlType), &Value)| {
+                    Literal { ty: ty.clone(), value: value.clone() }.to_array()
+                };
+                let columns = fields.iter().zip(items).map(part).collect::<Result<Vec<_>>>()?;
+                Arc::new(StructArray::try_new_with_length(row_fields(fields), columns, None, 1)?)
+            }
             _ => return Err(misfit()),
         })
     }
@@ -195,6 +223,21 @@ impl Literal {
                 let v = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
                 Value::Interval { months: v.months, days: v.days, nanoseconds: v.nanoseconds }
             }
+            SqlType::Uuid | SqlType::Jsonb => {
+                let mut shown = String::new();
+                text::write_value(array, row, &mut shown).map_err(|_| Error::internal("literal without text"))?;
+                Value::Text(shown)
+            }
+            SqlType::Array(_) => {
+                let values = array.as_list::<i32>().value(row);
+                let value = |i| Ok(Literal::from_array(values.as_ref(), i)?.value);
+                Value::Items((0..values.len()).map(value).collect::<Result<_>>()?)
+            }
+            SqlType::Row(_) => {
+                let fields = array.as_struct().columns().iter();
+                let value = |field: &ArrayRef| Ok(Literal::from_array(field.as_ref(), row)?.value);
+                Value::Items(fields.map(value).collect::<Result<_>>()?)
+            }
         };
         Ok(Literal { ty, value })
     }
@@ -206,7 +249,13 @@ impl fmt::Display for Literal {
         match &self.value {
             Value::Null => f.write_str("NULL"),
             Value::Boolean(v) => write!(f, "{v}"),
-            Value::Text(v) => write!(f, "'{}'", v.replace('\'', "''")),
+            Value::Text(_) | Value::Items(_) => {
+                let mut shown = String::new();
+                let array = self.to_array().map_err(|_| fmt::Error)?;
+                text::write_value(array.as_ref(), 0, &mut shown)?;
+                write!(f, "'{}'", shown.replace('\'', "''"))?;
+                if self.ty == SqlType::Varchar { Ok(()) } else { write!(f, "::{}", self.ty) }
+            }
             Value::Integer(v) if self.ty.is_numeric() => write!(f, "{v}"),
             Value::Decimal(_) => write_array(self, f),
             Value::Integer(_) | Value::Float(_) | Value::Bytes(_) | Value::Interval { .. } => {

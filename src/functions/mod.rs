@@ -2,7 +2,6 @@
 
 mod aggregate;
 mod bridge;
-mod calendar;
 mod cast;
 mod compiled;
 mod display;
@@ -12,29 +11,30 @@ mod fault;
 mod kernels;
 mod literal;
 mod native;
-mod parse;
 mod refused;
-mod text;
 mod typing;
 mod udf_call;
 
-pub use aggregate::{
-    Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Folding, Keeping, Order, Wide,
+// The text forms and the calendar lie on the floor below, where formats and wire find them too.
+use crate::types::calendar;
+use crate::types::text::{read as parse, write as text};
+
+pub use crate::types::text::write::{
+    write_bytea, write_date, write_decimal, write_double, write_interval, write_real, write_time, write_timestamp,
+    write_value,
 };
+pub use aggregate::{Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Keeping, Wide};
 pub use bridge::{
     aggregate_from_datafusion, error_from_datafusion, from_datafusion, register_all, register_clock, session_config,
     session_state_builder,
 };
+pub use cast::exists as can_cast;
 pub use compiled::Compiled;
 pub use display::Named;
 pub use expr::{BinaryOp, Expr, Test};
 pub use fault::{Evaluated, Fault, Faults, Reason};
 pub use literal::{Digits, FloatBits, Literal, Value};
 pub use refused::why as refused_function;
-pub use text::{
-    write_bytea, write_date, write_decimal, write_double, write_interval, write_real, write_time, write_timestamp,
-    write_value,
-};
 
 #[cfg(test)]
 mod tests;

@@ -135,6 +135,12 @@ pub(crate) fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
         return Some(decimal(front, i16::from(s1.max(s2))));
     }
     match (left, right) {
+        (Array(l), Array(r)) => Some(Array(Box::new(common(l, r)?))),
+        (Row(l), Row(r)) if l.len() == r.len() => {
+            let field =
+                |((name, l), (_, r)): (&(String, SqlType), &(String, SqlType))| Some((name.clone(), common(l, r)?));
+            Some(Row(l.iter().zip(r).map(field).collect::<Option<_>>()?))
+        }
         (Date, Timestamp) | (Timestamp, Date) => Some(Timestamp),
         (Date | Timestamp, TimestampTz) | (TimestampTz, Date | Timestamp) => Some(TimestampTz),
         _ => None,

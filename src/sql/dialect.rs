@@ -60,6 +60,11 @@ impl Dialect for MillstreamDialect {
         self.postgres.prec_value(precedence)
     }
 
+    /// `STRUCT<a INT, b VARCHAR>` as the type of a column.
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
     as_postgres!(
         supports_unicode_string_literal,
         supports_filter_during_aggregation,

@@ -18,7 +18,7 @@
 
 use super::{TableKind, TableSpec};
 use crate::base::{Error, Result};
-use crate::types::{SqlType, key_group};
+use crate::types::{RowCodec, SqlType, key_group};
 
 /// The version byte at the head of every stored value.
 pub const LAYOUT_VERSION: u8 = 1;
@@ -88,39 +88,7 @@ pub(super) fn read_weight(bytes: &[u8]) -> Result<i64> {
 pub(super) fn split<'a>(types: &[SqlType], bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let mut rest = bytes;
     for ty in types {
-        rest = skip(ty, rest)?;
+        rest = RowCodec::skip(ty, rest)?;
     }
     bytes.split_at_checked(bytes.len() - rest.len())
-}
-
-/// What follows one encoded field of type `ty` (see the table in `types/row.rs`).
-fn skip<'a>(ty: &SqlType, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let (marker, rest) = bytes.split_first()?;
-    match marker {
-        1 => {}
-        2 => return Some(rest),
-        _ => return None,
-    }
-    let width = match ty {
-        SqlType::Boolean => 1,
-        SqlType::SmallInt => 2,
-        SqlType::Int | SqlType::Real | SqlType::Date => 4,
-        SqlType::BigInt | SqlType::Double | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
-        SqlType::Decimal { .. } => 16,
-        SqlType::Interval => 32,
-        SqlType::Varchar | SqlType::Bytea => return skip_text(rest),
-    };
-    rest.get(width..)
-}
-
-fn skip_text(mut bytes: &[u8]) -> Option<&[u8]> {
-    loop {
-        let zero = memchr::memchr(0, bytes)?;
-        let tail = bytes.get(zero + 2..)?;
-        match bytes.get(zero + 1)? {
-            0 => return Some(tail),
-            0xff => bytes = tail,
-            _ => return None,
-        }
-    }
 }

@@ -1,12 +1,18 @@
 //! Floor 1: the words of the model as types: epochs, deltas, schemas, keys, positions, watermarks.
 
+pub mod calendar;
 mod delta;
+pub mod digits;
 mod epoch;
 mod id;
+pub mod json;
+pub mod jsonb;
 mod key_group;
 mod position;
+mod reason;
 mod row;
-mod schema;
+pub(crate) mod schema;
+pub mod text;
 mod watermark;
 
 pub use delta::{DeltaBatch, Weights};
@@ -14,6 +20,7 @@ pub use epoch::Epoch;
 pub use id::{CheckpointId, JobId, NodeId, RelationId};
 pub use key_group::{KEY_GROUPS, key_group, key_hash, worker_of};
 pub use position::{Position, SplitId};
+pub use reason::Reason;
 pub use row::{EncodedRows, RowCodec};
 pub use schema::{Column, Schema, SqlType};
 pub use watermark::Watermark;

@@ -8,6 +8,10 @@
 //! | smallint, integer, bigint, date, time, timestamp(tz), numeric | 2, 4, 8, 4, 8, 8, 16: big-endian, sign bit flipped |
 //! | real, double precision | 4, 8: IEEE bits big-endian; positive: sign bit flipped, negative: all bits flipped; -0 is written as 0, every NaN as the one above +infinity |
 //! | character varying, bytea | the bytes, `00` written as `00 ff`, then `00 00` |
+//! | uuid | its 16 bytes |
+//! | jsonb | the canonical bytes of [`super::jsonb`], as bytea |
+//! | array | its elements, each with its marker, then `00`: a shorter array sorts before a longer one |
+//! | row | its fields, each with its marker |
 //! | interval | 16: length in nanoseconds with months of 30 days, as numeric; then months (4), days (4), nanoseconds (8) as integers |
 //!
 //! Worked value: `(7::bigint, 'a', NULL)` is `01 80 00 00 00 00 00 00 07 · 01 61 00 00 · 02`.
@@ -20,6 +24,8 @@ use arrow::datatypes::*;
 
 use super::SqlType;
 use crate::base::{Error, Result};
+
+mod nested;
 
 const VALUE: u8 = 1;
 const NULL: u8 = 2;
@@ -138,6 +144,12 @@ impl RowCodec {
         Ok(columns)
     }
 
+    /// What follows one encoded field of type `ty` at the head of `bytes`; `None` when they end before, or a marker is
+    /// unknown.
+    pub fn skip<'a>(ty: &SqlType, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        nested::skip(ty, bytes)
+    }
+
     /// Decodes rows that may be followed by other bytes, and returns what follows each.
     pub fn decode_prefix<'a>(
         &self,
@@ -156,6 +168,7 @@ fn torn() -> Error {
 /// The bytes of a value behind its marker, for types of fixed width.
 fn fixed_width(data_type: &DataType) -> Option<usize> {
     match data_type {
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
         DataType::Boolean => Some(1),
         DataType::Interval(_) => Some(32),
         other => other.primitive_width(),
@@ -170,6 +183,9 @@ fn add_widths(column: &ArrayRef, widths: &mut [usize]) {
         }
         return;
     }
+    if column.data_type().is_nested() {
+        return nested::add_widths(column, widths);
+    }
     let mut add = |row: usize, bytes: &[u8]| widths[row] += 3 + bytes.len() + memchr::memchr_iter(0, bytes).count();
     each_bytes(column, &mut add);
     if let Some(nulls) = column.nulls() {
@@ -177,11 +193,13 @@ fn add_widths(column: &ArrayRef, widths: &mut [usize]) {
     }
 }
 
-/// Calls `each` with every non-NULL row's bytes of a Utf8 or Binary column.
+/// Calls `each` with every non-NULL row's bytes of a Utf8, Binary or LargeBinary column.
 fn each_bytes(column: &ArrayRef, each: &mut dyn FnMut(usize, &[u8])) {
     if let Some(strings) = column.as_string_opt::<i32>() {
         (0..strings.len()).filter(|&i| strings.is_valid(i)).for_each(|i| each(i, strings.value(i).as_bytes()));
     } else if let Some(binary) = column.as_binary_opt::<i32>() {
+        (0..binary.len()).filter(|&i| binary.is_valid(i)).for_each(|i| each(i, binary.value(i)));
+    } else if let Some(binary) = column.as_binary_opt::<i64>() {
         (0..binary.len()).filter(|&i| binary.is_valid(i)).for_each(|i| each(i, binary.value(i)));
     }
 }
@@ -210,6 +228,15 @@ fn write_column(column: &ArrayRef, data: &mut [u8], at: &mut [usize]) {
         DataType::Interval(_) => {
             write_primitive::<IntervalMonthDayNanoType, 32>(column, data, at, interval_bytes);
         }
+        DataType::FixedSizeBinary(_) => {
+            let values = column.as_fixed_size_binary();
+            write_fixed::<16>(column, data, at, |i| {
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(values.value(i));
+                bytes
+            });
+        }
+        DataType::List(_) | DataType::Struct(_) => nested::write_column(column, data, at),
         _ => {
             let mut write = |row: usize, bytes: &[u8]| at[row] = write_bytes(data, at[row], bytes);
             each_bytes(column, &mut write);
@@ -333,6 +360,18 @@ fn read_column(ty: &SqlType, rest: &mut [&[u8]]) -> Result<ArrayRef> {
             let (bytes, nulls, ends) = read_bytes(rest)?;
             Arc::new(BinaryArray::try_new(ends, bytes.into(), nulls).map_err(|_| torn())?)
         }
+        SqlType::Jsonb => {
+            let (bytes, nulls, ends) = read_bytes(rest)?;
+            let ends: Vec<i64> = ends.iter().map(|&end| end.into()).collect();
+            let ends = arrow::buffer::OffsetBuffer::new(ends.into());
+            Arc::new(LargeBinaryArray::try_new(ends, bytes.into(), nulls).map_err(|_| torn())?)
+        }
+        SqlType::Uuid => {
+            let (values, nulls) = read_fixed::<16, [u8; 16]>(rest, |bytes| bytes)?;
+            Arc::new(FixedSizeBinaryArray::new(16, values.concat().into(), nulls))
+        }
+        SqlType::Array(element) => nested::read_array(element, rest)?,
+        SqlType::Row(fields) => nested::read_row(fields, rest)?,
     })
 }
 

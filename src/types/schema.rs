@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result, sqlstate};
@@ -45,6 +45,27 @@ pub enum SqlType {
     TimestampTz,
     /// INTERVAL: months, days, nanoseconds.
     Interval,
+    /// UUID: 16 bytes.
+    Uuid,
+    /// JSONB, in the canonical bytes of [`crate::types::jsonb`].
+    Jsonb,
+    /// `T[]`: an array of one dimension; elements may be NULL.
+    Array(Box<SqlType>),
+    /// A row (struct) of named fields, each of which may be NULL.
+    Row(Vec<(String, SqlType)>),
+}
+
+/// Bytes of a UUID.
+const UUID_BYTES: i32 = 16;
+
+/// The Arrow field of an array's elements.
+pub(crate) fn element_field(element: &SqlType) -> FieldRef {
+    Arc::new(Field::new_list_field(element.arrow(), true))
+}
+
+/// The Arrow fields of a row.
+pub(crate) fn row_fields(fields: &[(String, SqlType)]) -> Fields {
+    fields.iter().map(|(name, ty)| Field::new(name, ty.arrow(), true)).collect()
 }
 
 impl SqlType {
@@ -68,6 +89,10 @@ impl SqlType {
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             SqlType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
+            SqlType::Jsonb => DataType::LargeBinary,
+            SqlType::Array(element) => DataType::List(element_field(element)),
+            SqlType::Row(fields) => DataType::Struct(row_fields(fields)),
         }
     }
 
@@ -86,8 +111,23 @@ impl SqlType {
             | DataType::Decimal64(precision, scale)
             | DataType::Decimal128(precision, scale) => SqlType::Decimal { precision: *precision, scale: *scale },
             DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Varchar,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-                SqlType::Bytea
+            DataType::FixedSizeBinary(UUID_BYTES) => SqlType::Uuid,
+            DataType::LargeBinary => SqlType::Jsonb,
+            DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => SqlType::Bytea,
+            DataType::List(element)
+            | DataType::LargeList(element)
+            | DataType::ListView(element)
+            | DataType::LargeListView(element)
+            | DataType::FixedSizeList(element, _) => match SqlType::from_arrow(element.data_type())? {
+                SqlType::Array(_) => {
+                    return Err(Error::unsupported("an array of arrays is not supported")
+                        .with_hint("Put the inner arrays into JSONB, or give each a row of its own."));
+                }
+                element => SqlType::Array(Box::new(element)),
+            },
+            DataType::Struct(fields) => {
+                let field = |field: &FieldRef| Ok((field.name().clone(), SqlType::from_arrow(field.data_type())?));
+                SqlType::Row(fields.iter().map(field).collect::<Result<_>>()?)
             }
             DataType::Date32 | DataType::Date64 => SqlType::Date,
             DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
@@ -116,6 +156,11 @@ impl SqlType {
         )
     }
 
+    /// Whether values hold other values: arrays and rows.
+    pub fn is_nested(&self) -> bool {
+        matches!(self, SqlType::Array(_) | SqlType::Row(_))
+    }
+
     /// Whether values are points of event time (what a watermark can be declared for).
     pub fn is_timestamp(&self) -> bool {
         matches!(self, SqlType::Timestamp | SqlType::TimestampTz)
@@ -123,7 +168,7 @@ impl SqlType {
 }
 
 impl fmt::Display for SqlType {
-    /// PostgreSQL's name, as `format_type` prints it.
+    /// PostgreSQL's name, as `format_type` prints it; rows as `struct<a integer, ...>`, as they are declared.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SqlType::Boolean => "boolean",
@@ -140,6 +185,16 @@ impl fmt::Display for SqlType {
             SqlType::Timestamp => "timestamp without time zone",
             SqlType::TimestampTz => "timestamp with time zone",
             SqlType::Interval => "interval",
+            SqlType::Uuid => "uuid",
+            SqlType::Jsonb => "jsonb",
+            SqlType::Array(element) => return write!(f, "{element}[]"),
+            SqlType::Row(fields) => {
+                f.write_str("struct<")?;
+                for (i, (name, ty)) in fields.iter().enumerate() {
+                    write!(f, "{}{name} {ty}", if i > 0 { ", " } else { "" })?;
+                }
+                return f.write_str(">");
+            }
         })
     }
 }

@@ -3,16 +3,18 @@
 use std::fmt::Write;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, LargeBinaryArray,
+    ListArray, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes as dt;
 use bytes::{BufMut, BytesMut};
 
+use super::pg_type::oid;
 use super::text;
 use crate::base::{Error, Result};
 use crate::types::SqlType;
+use crate::types::text::write::write_value;
 
 /// A column of one batch. Rows outside it are NULL.
 pub enum Column<'a> {
@@ -44,10 +46,20 @@ pub enum Column<'a> {
     TimestampTz(&'a TimestampMicrosecondArray),
     /// INTERVAL.
     Interval(&'a IntervalMonthDayNanoArray),
+    /// UUID.
+    Uuid(&'a FixedSizeBinaryArray),
+    /// JSONB.
+    Jsonb(&'a LargeBinaryArray),
+    /// An array, its elements and their number in the catalog.
+    Array(&'a ListArray, Box<Column<'a>>, u32),
+    /// A row, its fields and their numbers in the catalog.
+    Row(&'a StructArray, Vec<(u32, Column<'a>)>),
 }
 
 /// Microseconds from 1970 to 2000, where PostgreSQL's binary times begin.
 pub(super) const Y2000_US: i64 = 946_684_800_000_000;
+/// What binary JSONB begins with.
+pub(super) const JSONB_VERSION: u8 = 1;
 /// Days from 1970 to 2000.
 pub(super) const Y2000_DAYS: i32 = 10_957;
 
@@ -79,6 +91,19 @@ impl<'a> Column<'a> {
             SqlType::Timestamp => Column::Timestamp(array.as_primitive_opt::<dt::TimestampMicrosecondType>()?),
             SqlType::TimestampTz => Column::TimestampTz(array.as_primitive_opt::<dt::TimestampMicrosecondType>()?),
             SqlType::Interval => Column::Interval(array.as_primitive_opt::<dt::IntervalMonthDayNanoType>()?),
+            SqlType::Uuid => Column::Uuid(array.as_fixed_size_binary_opt()?),
+            SqlType::Jsonb => Column::Jsonb(array.as_binary_opt::<i64>()?),
+            SqlType::Array(element) => {
+                let lists = array.as_list_opt::<i32>()?;
+                Column::Array(lists, Box::new(Column::downcast(lists.values(), element)?), oid(element))
+            }
+            SqlType::Row(fields) => {
+                let rows = array.as_struct_opt()?;
+                let field = |(array, (_, ty)): (&'a ArrayRef, &(String, SqlType))| {
+                    Some((oid(ty), Column::downcast(array, ty)?))
+                };
+                Column::Row(rows, rows.columns().iter().zip(fields).map(field).collect::<Option<_>>()?)
+            }
         })
     }
 
@@ -97,6 +122,10 @@ impl<'a> Column<'a> {
             Column::Time(array) => array,
             Column::Timestamp(array) | Column::TimestampTz(array) => array,
             Column::Interval(array) => array,
+            Column::Uuid(array) => array,
+            Column::Jsonb(array) => array,
+            Column::Array(array, ..) => array,
+            Column::Row(array, _) => array,
         }
     }
 
@@ -129,6 +158,10 @@ impl<'a> Column<'a> {
                 let value = array.value(row);
                 text::interval(value.months, value.days, value.nanoseconds, out)
             }
+            Column::Uuid(array) => write_value(array, row, out),
+            Column::Jsonb(array) => write_value(array, row, out),
+            Column::Array(array, ..) => write_value(array, row, out),
+            Column::Row(array, _) => write_value(array, row, out),
         };
     }
 
@@ -160,6 +193,33 @@ impl<'a> Column<'a> {
                 out.put_i32(value.days);
                 out.put_i32(value.months);
             }
+            Column::Uuid(array) => out.put_slice(array.value(row)),
+            Column::Jsonb(array) => {
+                out.put_u8(JSONB_VERSION);
+                let _ = write_value(array, row, out);
+            }
+            Column::Array(array, elements, oid) => binary_array(array, elements, *oid, row, out),
+            Column::Row(_, fields) => {
+                out.put_i32(fields.len() as i32);
+                for (oid, field) in fields {
+                    out.put_u32(*oid);
+                    field.write_sized(row, out);
+                }
+            }
+        }
+    }
+
+    /// Appends the value at `row` in binary behind its length; -1 for NULL.
+    fn write_sized(&self, row: usize, out: &mut BytesMut) {
+        if self.is_null(row) {
+            return out.put_i32(-1);
+        }
+        let start = out.len();
+        out.put_i32(0);
+        self.write_binary(row, out);
+        let bytes = (out.len() - start - 4) as i32;
+        if let Some(length) = out.get_mut(start..start + 4) {
+            length.copy_from_slice(&bytes.to_be_bytes());
         }
     }
 
@@ -175,6 +235,21 @@ impl<'a> Column<'a> {
                 | Column::Decimal(..)
         )
     }
+}
+
+/// PostgreSQL's binary array: how many dimensions, whether NULLs are in it, the number of the elements' type; per
+/// dimension its length and lower bound; then each element behind its length. An empty array has no dimension.
+fn binary_array(array: &ListArray, elements: &Column<'_>, oid: u32, row: usize, out: &mut BytesMut) {
+    let offset = |index: usize| array.value_offsets().get(index).map_or(0, |&offset| offset as usize);
+    let range = offset(row)..offset(row + 1);
+    out.put_i32(i32::from(!range.is_empty()));
+    out.put_i32(i32::from(range.clone().any(|element| elements.is_null(element))));
+    out.put_u32(oid);
+    if !range.is_empty() {
+        out.put_i32(range.len() as i32);
+        out.put_i32(1);
+    }
+    range.for_each(|element| elements.write_sized(element, out));
 }
 
 /// PostgreSQL's binary numeric: `i16` groups, `i16` weight (power of 10,000 of the first group), `u16` sign, `i16`

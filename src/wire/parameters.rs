@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float32Array, Float64Array,
+    Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray, new_empty_array, new_null_array,
 };
-use arrow::datatypes::IntervalMonthDayNanoType;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{Field, IntervalMonthDayNanoType};
 use bytes::{Buf, Bytes};
 
-use super::column::{Y2000_DAYS, Y2000_US};
+use super::column::{JSONB_VERSION, Y2000_DAYS, Y2000_US};
 use crate::base::{Error, Result};
 use crate::types::SqlType;
+use crate::types::text::read_column;
 
 /// The parameter `$index` of type `ty`. Text stays text (an array of `Utf8`): the session reads it as SQL would.
 pub fn decode(index: usize, ty: &SqlType, value: Option<&Bytes>, binary: bool) -> Result<ArrayRef> {
@@ -59,8 +62,60 @@ fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
             let value = IntervalMonthDayNanoType::make_value(months, days, nanoseconds);
             Arc::new(IntervalMonthDayNanoArray::from(vec![value]))
         }
+        SqlType::Uuid => {
+            let value = take(&mut bytes, 16)?;
+            Arc::new(FixedSizeBinaryArray::try_from_iter([value].into_iter()).ok()?)
+        }
+        SqlType::Jsonb => {
+            if bytes.try_get_u8().ok()? != JSONB_VERSION {
+                return None;
+            }
+            let text = std::str::from_utf8(&bytes).ok()?.to_string();
+            bytes.clear();
+            Arc::new(StringArray::from(vec![text]))
+        }
+        SqlType::Array(element) => array(element, &mut bytes)?,
+        // PostgreSQL takes no anonymous row either.
+        SqlType::Row(_) => return None,
     };
     bytes.is_empty().then_some(array)
+}
+
+/// An array of one dimension (see `column.rs`).
+fn array(element: &SqlType, bytes: &mut Bytes) -> Option<ArrayRef> {
+    let (dimensions, _nulls, _oid) = (bytes.try_get_i32().ok()?, bytes.try_get_i32().ok()?, bytes.try_get_u32().ok()?);
+    let count = match dimensions {
+        0 => 0,
+        1 => usize::try_from(bytes.try_get_i32().ok()?).ok()?,
+        _ => return None,
+    };
+    if dimensions == 1 {
+        bytes.try_get_i32().ok()?;
+    }
+    let mut parts = vec![new_empty_array(&element.arrow())];
+    for _ in 0..count {
+        let Ok(length) = usize::try_from(bytes.try_get_i32().ok()?) else {
+            parts.push(new_null_array(&element.arrow(), 1));
+            continue;
+        };
+        let part = from_binary(element, take(bytes, length)?)?;
+        parts.push(match part.as_string_opt::<i32>() {
+            // Numerics and documents arrive as their text.
+            Some(text) => {
+                let (part, misread) = read_column(text, element).ok()?;
+                misread.is_empty().then_some(part)?
+            }
+            None => part,
+        });
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    let values = arrow::compute::concat(&parts).ok()?;
+    let field = Arc::new(Field::new_list_field(element.arrow(), true));
+    Some(Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths([count]), values, None).ok()?))
+}
+
+fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
+    (bytes.len() >= length).then(|| bytes.split_to(length))
 }
 
 fn point(bytes: &mut Bytes) -> Option<i64> {
@@ -144,6 +199,15 @@ mod tests {
         check(SqlType::TimestampTz, Arc::new(TimestampMicrosecondArray::from(vec![5]).with_timezone("UTC")));
         let interval = IntervalMonthDayNanoType::make_value(1, -2, 3_000);
         check(SqlType::Interval, Arc::new(IntervalMonthDayNanoArray::from(vec![interval])));
+        let read = |ty: SqlType, text: &str| {
+            let array = read_column(&StringArray::from(vec![text]), &ty).unwrap().0;
+            check(ty, array);
+        };
+        read(SqlType::Uuid, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+        read(SqlType::Array(Box::new(SqlType::Int)), "{1,NULL,3}");
+        read(SqlType::Array(Box::new(SqlType::NUMERIC)), "{1.5,-2}");
+        read(SqlType::Array(Box::new(SqlType::Jsonb)), "{\"{\\\"a\\\": 1}\"}");
+        read(SqlType::Array(Box::new(SqlType::Varchar)), "{}");
     }
 
     #[test]

@@ -29,6 +29,10 @@ fn pg_type(ty: &SqlType) -> PgType {
         SqlType::Timestamp => (Type::TIMESTAMP, 8),
         SqlType::TimestampTz => (Type::TIMESTAMPTZ, 8),
         SqlType::Interval => (Type::INTERVAL, 16),
+        SqlType::Uuid => (Type::UUID, 16),
+        SqlType::Jsonb => (Type::JSONB, -1),
+        SqlType::Row(_) => (Type::RECORD, -1),
+        SqlType::Array(element) => (array_of(element), -1),
     };
     let mut modifier = -1;
     if let SqlType::Decimal { precision, scale } = ty
@@ -38,6 +42,50 @@ fn pg_type(ty: &SqlType) -> PgType {
         modifier = ((i32::from(*precision) << 16) | i32::from(*scale)) + 4;
     }
     PgType { oid: known.oid(), bytes, modifier }
+}
+
+/// The types that parameters may be arrays of.
+const ELEMENTS: [SqlType; 16] = [
+    SqlType::Boolean,
+    SqlType::SmallInt,
+    SqlType::Int,
+    SqlType::BigInt,
+    SqlType::Real,
+    SqlType::Double,
+    SqlType::NUMERIC,
+    SqlType::Varchar,
+    SqlType::Bytea,
+    SqlType::Date,
+    SqlType::Time,
+    SqlType::Timestamp,
+    SqlType::TimestampTz,
+    SqlType::Interval,
+    SqlType::Uuid,
+    SqlType::Jsonb,
+];
+
+/// The type of arrays of `element`.
+fn array_of(element: &SqlType) -> Type {
+    match element {
+        SqlType::Boolean => Type::BOOL_ARRAY,
+        SqlType::SmallInt => Type::INT2_ARRAY,
+        SqlType::Int => Type::INT4_ARRAY,
+        SqlType::BigInt => Type::INT8_ARRAY,
+        SqlType::Real => Type::FLOAT4_ARRAY,
+        SqlType::Double => Type::FLOAT8_ARRAY,
+        SqlType::Decimal { .. } => Type::NUMERIC_ARRAY,
+        SqlType::Varchar => Type::VARCHAR_ARRAY,
+        SqlType::Bytea => Type::BYTEA_ARRAY,
+        SqlType::Date => Type::DATE_ARRAY,
+        SqlType::Time => Type::TIME_ARRAY,
+        SqlType::Timestamp => Type::TIMESTAMP_ARRAY,
+        SqlType::TimestampTz => Type::TIMESTAMPTZ_ARRAY,
+        SqlType::Interval => Type::INTERVAL_ARRAY,
+        SqlType::Uuid => Type::UUID_ARRAY,
+        SqlType::Jsonb => Type::JSONB_ARRAY,
+        // Arrays of arrays are refused.
+        SqlType::Row(_) | SqlType::Array(_) => Type::RECORD_ARRAY,
+    }
 }
 
 /// The number of `ty` in PostgreSQL's catalog.
@@ -66,7 +114,13 @@ pub fn from_oid(oid: u32) -> Result<Option<SqlType>> {
         Type::TIMESTAMP => SqlType::Timestamp,
         Type::TIMESTAMPTZ => SqlType::TimestampTz,
         Type::INTERVAL => SqlType::Interval,
-        other => return Err(unknown_type(other.name())),
+        Type::UUID => SqlType::Uuid,
+        Type::JSON | Type::JSONB => SqlType::Jsonb,
+        other => match ELEMENTS.iter().find(|element| array_of(element) == other) {
+            Some(element) => SqlType::Array(Box::new(element.clone())),
+            None if other == Type::TEXT_ARRAY => SqlType::Array(Box::new(SqlType::Varchar)),
+            None => return Err(unknown_type(other.name())),
+        },
     }))
 }
 

@@ -14,6 +14,7 @@ use super::FieldOptions;
 use crate::base::random::Random;
 use crate::base::settings::parse_duration;
 use crate::base::{Error, Result, sqlstate};
+use crate::types::text::read_column;
 use crate::types::{Column, SqlType};
 
 /// The longest made-up text or bytes.
@@ -284,12 +285,22 @@ impl Reader<'_> {
                 Ok(Made::Number { min, max })
             }
             SqlType::Interval => Err(self.refuse("choices", "intervals with commas between")),
+            SqlType::Uuid | SqlType::Jsonb | SqlType::Array(_) | SqlType::Row(_) => {
+                Err(self.refuse("choices", "values with commas between"))
+            }
         }
     }
 }
 
 /// Texts as values of `ty`; fails when one spells none.
 fn parsed(texts: Vec<String>, ty: &SqlType) -> Result<ArrayRef> {
+    if ty.is_nested() || matches!(ty, SqlType::Uuid | SqlType::Jsonb) {
+        let (values, misread) = read_column(&StringArray::from(texts), ty)?;
+        return match misread.first() {
+            Some((_, reason)) => Err(reason.to_error()),
+            None => Ok(values),
+        };
+    }
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     Ok(cast_with_options(&StringArray::from(texts), &ty.arrow(), &strict)?)
 }

@@ -5,9 +5,9 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::*;
 use std::sync::Arc;
 
-use super::fold::bytes_at;
+use super::flat;
 use super::varint::{Bytes, put_i64, put_i128, put_u64, take, take_i64, take_i128, take_u64, torn};
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::functions::kernels::compare::{interval_length, order_f32, order_f64};
 use crate::types::SqlType;
 
@@ -92,7 +92,8 @@ impl Extremes {
             SqlType::Real => Values::F32(Vec::new()),
             SqlType::Double => Values::F64(Vec::new()),
             SqlType::Decimal { .. } => Values::I128(Vec::new()),
-            SqlType::Varchar | SqlType::Bytea => Values::Bytes(Vec::new()),
+            SqlType::Varchar | SqlType::Bytea | SqlType::Uuid | SqlType::Jsonb => Values::Bytes(Vec::new()),
+            SqlType::Array(_) | SqlType::Row(_) => Values::Bytes(Vec::new()),
             SqlType::Interval => Values::Interval(Vec::new()),
         };
         Extremes { values, seen: Vec::new(), max, ty: ty.clone() }
@@ -130,6 +131,7 @@ impl Extremes {
 
     /// Takes in one value per row where `keep` says so and the value is not NULL.
     pub fn update(&mut self, column: &ArrayRef, groups: &[u32], keep: impl Fn(usize) -> bool, all: bool) {
+        let column = &*flat::flat(column);
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
         let all = all && nulls.is_none();
         let keep = |row: usize| keep(row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
@@ -152,7 +154,7 @@ impl Extremes {
             },
             |values: &mut Vec<Box<[u8]>>| {
                 for row in (0..column.len()).filter(|&row| keep(row)) {
-                    take_in_bytes(values, seen, groups[row] as usize, bytes_at(column, row), max);
+                    take_in_bytes(values, seen, groups[row] as usize, flat::bytes_at(column, row), max);
                 }
             }
         );
@@ -160,6 +162,11 @@ impl Extremes {
 
     /// Whether row `row` of `column` holds the slot's present value.
     pub fn holds(&self, slot: usize, column: &ArrayRef, row: usize) -> bool {
+        if column.data_type().is_nested() {
+            let one = column.slice(row, 1);
+            let Values::Bytes(values) = &self.values else { return false };
+            return self.seen[slot] && one.is_valid(0) && *values[slot] == *flat::bytes_at(&flat::flat(&one), 0);
+        }
         self.seen[slot]
             && column.is_valid(row)
             && primitive!(
@@ -167,7 +174,7 @@ impl Extremes {
                 column,
                 |values, array, key| key(values[slot]) == key(array[row]),
                 |values: &Vec<bool>| values[slot] == column.as_boolean().value(row),
-                |values: &Vec<Box<[u8]>>| *values[slot] == *bytes_at(column, row)
+                |values: &Vec<Box<[u8]>>| *values[slot] == *flat::bytes_at(column, row)
             )
     }
 
@@ -218,14 +225,7 @@ impl Extremes {
             Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(&values[from..to]), nulls)),
             Values::Bytes(values) => {
                 let rows = values[from..to].iter().zip(seen).map(|(bytes, seen)| seen.then_some(&**bytes));
-                let binary = BinaryArray::from_iter(rows);
-                match self.ty {
-                    SqlType::Bytea => Arc::new(binary),
-                    _ => Arc::new(
-                        StringArray::try_from_binary(binary)
-                            .map_err(|_| Error::corrupt("text in an accumulator is not UTF-8"))?,
-                    ),
-                }
+                flat::column(rows, &self.ty)?
             }
         })
     }

@@ -255,7 +255,16 @@ fn refusal(expr: &Logical) -> Error {
 /// Whether values are ordered in another way by Arrow (-0 below 0, intervals field by field).
 fn has_own_order(expr: &Logical, input: &DFSchema) -> bool {
     use arrow::datatypes::DataType;
-    matches!(expr.get_type(input), Ok(DataType::Float32 | DataType::Float64 | DataType::Interval(_)))
+    matches!(
+        expr.get_type(input),
+        Ok(DataType::Float32
+            | DataType::Float64
+            | DataType::Interval(_)
+            | DataType::List(_)
+            | DataType::Struct(_)
+            | DataType::LargeBinary
+            | DataType::FixedSizeBinary(_))
+    )
 }
 
 /// Whether an expression holds something of which DataFusion's own evaluation would differ from ours.

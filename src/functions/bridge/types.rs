@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::sql::sqlparser::ast::{DataType as Ast, ExactNumberInfo, TimezoneInfo};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as Ast, ExactNumberInfo, TimezoneInfo};
 
 use super::udf::external;
 use crate::base::{Error, sqlstate};
@@ -55,6 +55,14 @@ pub(crate) fn sql_type(name: &Ast) -> Result<Option<SqlType>> {
         Ast::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
         Ast::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => SqlType::TimestampTz,
         Ast::Interval { .. } => SqlType::Interval,
+        Ast::Uuid => SqlType::Uuid,
+        Ast::JSON | Ast::JSONB => SqlType::Jsonb,
+        Ast::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            match sql_type(element)? {
+                Some(SqlType::Array(_)) | None => return Ok(None),
+                Some(element) => SqlType::Array(Box::new(element)),
+            }
+        }
         _ => return Ok(None),
     }))
 }

@@ -1,5 +1,6 @@
 //! CAST among all SQL types, with PostgreSQL's rounding, spelling and faults.
 
+mod nested;
 mod number;
 mod string;
 mod time;
@@ -9,10 +10,19 @@ use crate::base::{Error, Result, sqlstate};
 use crate::types::SqlType;
 
 /// Whether there is a cast between the types.
-pub(crate) fn exists(from: &SqlType, to: &SqlType) -> bool {
+pub fn exists(from: &SqlType, to: &SqlType) -> bool {
     use SqlType::*;
     if from == to || *from == Varchar || *to == Varchar || (from.is_numeric() && to.is_numeric()) {
         return true;
+    }
+    match (from, to) {
+        (Jsonb, Boolean) => return true,
+        (Jsonb, number) => return number.is_numeric(),
+        (Array(from), Array(to)) => return exists(from, to),
+        (Row(from), Row(to)) => {
+            return from.len() == to.len() && from.iter().zip(to).all(|((_, from), (_, to))| exists(from, to));
+        }
+        _ => {}
     }
     matches!(
         (from, to),
@@ -52,6 +62,9 @@ pub(crate) fn cast(column: Col, from: &SqlType, to: &SqlType) -> Result<Col> {
     match (from, to) {
         (_, Varchar) => string::to_text(column),
         (Varchar, _) => string::from_text(column, to),
+        (Jsonb, _) if exists(from, to) => nested::from_jsonb(column, to),
+        (Array(from), Array(to)) => nested::array(column, from, to),
+        (Row(from), Row(to)) if from.len() == to.len() => nested::row(column, from, to),
         (Boolean, _) => number::from_boolean(column, to),
         (SmallInt | Int | BigInt, _) => number::from_integer(column, from, to),
         (Real | Double, _) if to.is_numeric() => number::from_float(column, from, to),

@@ -11,6 +11,7 @@ use arrow::datatypes::*;
 use super::{Col, align, operand_faults, valid_rows};
 use crate::base::{Error, Result};
 use crate::functions::expr::BinaryOp;
+use crate::types::{RowCodec, SqlType};
 
 /// The order of doubles as integers.
 pub(crate) fn order_f64(value: f64) -> i64 {
@@ -44,6 +45,7 @@ pub(crate) fn binary(op: BinaryOp, left: Col, right: Col, rows: usize) -> Result
             DataType::Float64 => keyed::<Float64Type, _>(op, &left, &right, rows, order_f64)?,
             DataType::Float32 => keyed::<Float32Type, _>(op, &left, &right, rows, order_f32)?,
             DataType::Interval(_) => keyed::<IntervalMonthDayNanoType, _>(op, &left, &right, rows, interval_length)?,
+            DataType::List(_) | DataType::Struct(_) => encoded(op, &left, &right, rows)?,
             _ => plain(op, &left, &right)?,
         })
     };
@@ -84,14 +86,9 @@ fn not_comparison(op: BinaryOp) -> Error {
     Error::internal(format!("operator {} is not a comparison", op.symbol()))
 }
 
-fn keyed<T: ArrowPrimitiveType, K: Ord>(
-    op: BinaryOp,
-    left: &Col,
-    right: &Col,
-    rows: usize,
-    key: impl Fn(T::Native) -> K + Copy,
-) -> Result<BooleanArray> {
-    let test: fn(&K, &K) -> bool = match op {
+/// The comparison that `op` is.
+fn holds<K: Ord + ?Sized>(op: BinaryOp) -> Result<fn(&K, &K) -> bool> {
+    Ok(match op {
         BinaryOp::Equal | BinaryOp::NotDistinct => |l, r| l == r,
         BinaryOp::NotEqual | BinaryOp::Distinct => |l, r| l != r,
         BinaryOp::Less => |l, r| l < r,
@@ -102,7 +99,31 @@ fn keyed<T: ArrowPrimitiveType, K: Ord>(
             return Err(not_comparison(op));
         }
         BinaryOp::Concat => return Err(not_comparison(op)),
+    })
+}
+
+/// Arrays and rows compare as their encodings do, NULL elements being equal and greatest.
+fn encoded(op: BinaryOp, left: &Col, right: &Col, rows: usize) -> Result<BooleanArray> {
+    let test = holds::<[u8]>(op)?;
+    let encode = |column: &Col| {
+        let ty = SqlType::from_arrow(column.values.data_type())?;
+        RowCodec::new(vec![ty]).encode(std::slice::from_ref(&column.values))
     };
+    let (l, r) = (encode(left)?, encode(right)?);
+    let at = |column: &Col, row: usize| if column.scalar { 0 } else { row };
+    let bits = BooleanBuffer::collect_bool(rows, |row| test(l.row(at(left, row)), r.row(at(right, row))));
+    let nullable = matches!(op, BinaryOp::Distinct | BinaryOp::NotDistinct);
+    Ok(BooleanArray::new(bits, if nullable { None } else { valid_rows(left, right) }))
+}
+
+fn keyed<T: ArrowPrimitiveType, K: Ord>(
+    op: BinaryOp,
+    left: &Col,
+    right: &Col,
+    rows: usize,
+    key: impl Fn(T::Native) -> K + Copy,
+) -> Result<BooleanArray> {
+    let test = holds::<K>(op)?;
     let (l, r) = (left.values.as_primitive::<T>(), right.values.as_primitive::<T>());
     let at = |column: &Col, row: usize| if column.scalar { 0 } else { row };
     let bits =

@@ -278,7 +278,8 @@ fn words_of(ty: &SqlType) -> Option<usize> {
         | SqlType::Timestamp
         | SqlType::TimestampTz => Some(1),
         SqlType::Decimal { .. } => Some(2),
-        SqlType::Varchar | SqlType::Bytea | SqlType::Interval => None,
+        SqlType::Varchar | SqlType::Bytea | SqlType::Interval | SqlType::Uuid | SqlType::Jsonb => None,
+        SqlType::Array(_) | SqlType::Row(_) => None,
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::datatypes::IntervalMonthDayNano;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{Field, IntervalMonthDayNano};
 
 use crate::base::random::Random;
+use crate::types::text::read_column;
 use crate::types::{Schema, SqlType};
 
 /// Makes rows of a schema.
@@ -73,10 +75,6 @@ impl RandomRows {
                 let values = small(0, 4, 0, 4);
                 Arc::new(values.into_iter().map(|v| v.map(|v| WORDS[v as usize])).collect::<StringArray>())
             }
-            SqlType::Bytea => {
-                let values = small(0, 3, 0, 255);
-                Arc::new(values.into_iter().map(|v| v.map(|v| vec![v as u8; 2])).collect::<BinaryArray>())
-            }
             SqlType::Date => {
                 let values = small(-3, 3, -3000, 3000).into_iter().map(|v| v.map(|v| v as i32));
                 Arc::new(values.collect::<Date32Array>())
@@ -90,8 +88,45 @@ impl RandomRows {
                     small(0, 3, 0, 3).into_iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0)));
                 Arc::new(values.collect::<IntervalMonthDayNanoArray>())
             }
+            SqlType::Bytea | SqlType::Uuid | SqlType::Jsonb => of_bytes(ty, small(0, 3, 0, 4)),
+            SqlType::Array(_) | SqlType::Row(_) => {
+                let lengths = small(0, 2, 0, 3);
+                self.nested(ty, &lengths, random)
+            }
         }
     }
+
+    /// Arrays of these lengths, or rows where there is one; NULL where there is none.
+    fn nested(&self, ty: &SqlType, lengths: &[Option<i64>], random: &mut Random) -> ArrayRef {
+        let valid: Vec<bool> = lengths.iter().map(Option::is_some).collect();
+        match ty {
+            SqlType::Array(element) => {
+                let ends = OffsetBuffer::from_lengths(lengths.iter().map(|length| length.unwrap_or(0) as usize));
+                let count = ends.last().map_or(0, |end| *end as usize);
+                let values = self.column(element, true, random, count);
+                let field = Arc::new(Field::new_list_field(element.arrow(), true));
+                Arc::new(ListArray::new(field, ends, values, Some(valid.into())))
+            }
+            SqlType::Row(fields) => {
+                let names = fields.iter().map(|(name, ty)| Field::new(name, ty.arrow(), true)).collect();
+                let columns = fields.iter().map(|(_, ty)| self.column(ty, true, random, lengths.len())).collect();
+                Arc::new(StructArray::new(names, columns, Some(valid.into())))
+            }
+            other => panic!("{other} holds no other values"),
+        }
+    }
+}
+
+/// Values that bytes stand for.
+fn of_bytes(ty: &SqlType, values: Vec<Option<i64>>) -> ArrayRef {
+    const TEXTS: [&str; 5] = ["null", "{}", "[1, \"a\"]", "{\"a\": 1.50}", "{\"a\": {\"b\": [null]}}"];
+    let text = |v: i64| match ty {
+        SqlType::Jsonb => TEXTS[v as usize].to_owned(),
+        SqlType::Bytea => format!("\\x{v:04x}"),
+        _ => format!("{v:032x}"),
+    };
+    let texts: StringArray = values.into_iter().map(|v| v.map(text)).collect();
+    read_column(&texts, ty).unwrap().0
 }
 
 fn odd_float(odd: &[f64], value: i64) -> f64 {

@@ -18,6 +18,9 @@ pub(in crate::operators) fn schema(text: &str) -> Schema {
 }
 
 fn sql_type(name: &str) -> SqlType {
+    if let Some(element) = name.strip_suffix("[]") {
+        return SqlType::Array(Box::new(sql_type(element)));
+    }
     match name {
         "boolean" => SqlType::Boolean,
         "smallint" => SqlType::SmallInt,
@@ -33,6 +36,8 @@ fn sql_type(name: &str) -> SqlType {
         "timestamp" => SqlType::Timestamp,
         "timestamptz" => SqlType::TimestampTz,
         "interval" => SqlType::Interval,
+        "uuid" => SqlType::Uuid,
+        "jsonb" => SqlType::Jsonb,
         other => panic!("no type {other:?} in scripts"),
     }
 }

@@ -12,6 +12,7 @@ use super::provider::Provider;
 use super::{BindMode, Binder, BoundQuery, plan_query};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::catalog::{Relation, RelationKind};
+use crate::functions::can_cast;
 use crate::sql::parse::{fold, parse};
 use crate::sql::statement::{ColumnDeclaration, Delete, Insert, Name, Query, Statement, Update};
 use crate::types::SqlType;
@@ -354,7 +355,8 @@ fn assigned(value: Expr, input: &LogicalPlan, ty: &SqlType, declared: &ColumnDec
     if found == target {
         return Ok(value);
     }
-    if !datafusion::arrow::compute::can_cast_types(&found, &target) {
+    let castable = found.is_null() || SqlType::from_arrow(&found).is_ok_and(|from| can_cast(&from, ty));
+    if !castable {
         let shown = SqlType::from_arrow(&found).map_or_else(|_| found.to_string(), |ty| ty.to_string());
         return Err(Error::invalid(format!(
             "column \"{}\" is of type {ty} but expression is of type {shown}",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, FieldRef};
 use datafusion::common::Result as PlanResult;
 use datafusion::logical_expr::planner::TypePlanner;
-use sqlparser::ast::{self, DataType, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{self, ArrayElemTypeDef, DataType, ExactNumberInfo, TimezoneInfo};
 
 use super::errors::carry;
 use crate::base::{Error, Result, sqlstate};
@@ -49,10 +49,24 @@ pub(super) fn sql_type(ty: &DataType) -> Result<SqlType> {
             }
         }
         DataType::Interval { precision: None, .. } => SqlType::Interval,
-        DataType::JSON | DataType::JSONB => return refused(&ty.to_string(), "Write VARCHAR."),
-        DataType::Uuid => return refused("UUID", "Write VARCHAR."),
-        DataType::Array(_) => return refused(&ty.to_string(), "Give each element a column or a row of its own."),
-        DataType::Struct(..) => return refused(&ty.to_string(), "Give each field a column of its own."),
+        DataType::JSON | DataType::JSONB => SqlType::Jsonb,
+        DataType::Uuid => SqlType::Uuid,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, None) | ArrayElemTypeDef::AngleBracket(element)) => {
+            match sql_type(element)? {
+                SqlType::Array(_) => {
+                    return refused(&ty.to_string(), "Put the inner arrays into JSONB, or give each a row of its own.");
+                }
+                element => SqlType::Array(Box::new(element)),
+            }
+        }
+        DataType::Array(_) => return refused(&ty.to_string(), "Write the type of its elements and []: BIGINT[]."),
+        DataType::Struct(fields, _) => {
+            let field = |(i, field): (usize, &ast::StructField)| {
+                let name = field.field_name.as_ref().map_or_else(|| format!("f{}", i + 1), super::super::parse::fold);
+                Ok((name, sql_type(&field.field_type)?))
+            };
+            SqlType::Row(fields.iter().enumerate().map(field).collect::<Result<_>>()?)
+        }
         DataType::TinyInt(_) => return refused("TINYINT", "Write SMALLINT."),
         DataType::Custom(name, _) => return Err(unknown(name)),
         other => return refused(&other.to_string(), "Write BIGINT, NUMERIC, DOUBLE PRECISION, VARCHAR or TIMESTAMP."),
@@ -79,6 +93,8 @@ fn unknown(name: &ast::ObjectName) -> Error {
         "timestamptz",
         "interval",
         "bytea",
+        "uuid",
+        "jsonb",
     ];
     let error = Error::invalid(format!("type \"{shown}\" does not exist")).with_code(sqlstate::UNDEFINED_OBJECT);
     let hint = match shown.as_str() {

@@ -161,6 +161,7 @@ impl Table {
             SqlType::Date => format!("2024-02-{:02}", 26 + random.below(4)),
             SqlType::Interval => (*random.pick(&SPANS)?).to_string(),
             SqlType::SmallInt | SqlType::Real | SqlType::Bytea | SqlType::Time => return None,
+            SqlType::Uuid | SqlType::Jsonb | SqlType::Array(_) | SqlType::Row(_) => return None,
         };
         Some(text)
     }

@@ -5,7 +5,9 @@ use std::fmt::{self, Write};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::*;
 
-use super::calendar::{DAY_US, civil_from_days};
+use super::nested;
+use crate::types::calendar::{DAY_US, civil_from_days};
+use crate::types::jsonb;
 
 /// Writes the value in row `row` of `array`, one of the SQL types; nothing for NULL.
 pub fn write_value(array: &dyn Array, row: usize, out: &mut dyn Write) -> fmt::Result {
@@ -29,6 +31,10 @@ pub fn write_value(array: &dyn Array, row: usize, out: &mut dyn Write) -> fmt::R
             write_timestamp(us, zone.is_some(), out)
         }
         DataType::Interval(_) => write_interval(array.as_primitive::<IntervalMonthDayNanoType>().value(row), out),
+        DataType::FixedSizeBinary(_) => write_uuid(array.as_fixed_size_binary().value(row), out),
+        DataType::LargeBinary => jsonb::to_text(array.as_binary::<i64>().value(row), out),
+        DataType::List(_) => nested::write_array(array, row, out),
+        DataType::Struct(_) => nested::write_row(array, row, out),
         _ => Err(fmt::Error),
     }
 }
@@ -118,6 +124,15 @@ pub fn write_decimal(digits: i128, scale: i8, out: &mut dyn Write) -> fmt::Resul
 pub fn write_bytea(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     out.write_str("\\x")?;
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+}
+
+/// Writes a UUID: 8, 4, 4, 4 and 12 hex digits.
+pub fn write_uuid(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
+    for (i, byte) in bytes.iter().enumerate() {
+        let hyphen = if matches!(i, 4 | 6 | 8 | 10) { "-" } else { "" };
+        write!(out, "{hyphen}{byte:02x}")?;
+    }
+    Ok(())
 }
 
 /// Writes a date: `2020-01-31`; years before 1 end in ` BC`.

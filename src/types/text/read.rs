@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use arrow::datatypes::IntervalMonthDayNano;
 
-use super::calendar::{DAY_US, days_from_civil, days_in_month};
-use super::fault::Reason;
-use super::kernels::decimal::{bound, divide_rounded, power_of_ten};
 use crate::base::sqlstate;
-use crate::types::SqlType;
+use crate::types::calendar::{DAY_US, days_from_civil, days_in_month};
+use crate::types::digits::{bound, divide_rounded, power_of_ten};
+use crate::types::{Reason, SqlType};
 
-type Parsed<T> = Result<T, Reason>;
+pub(crate) use super::uuid::uuid;
+
+pub(super) type Parsed<T> = Result<T, Reason>;
 
 /// `invalid input syntax for type ...`: 22P02, or 22007 for dates and times.
 pub(crate) fn invalid(ty: &SqlType, text: &str) -> Reason {

@@ -1,0 +1,10 @@
+//! The text forms of SQL values, read and written as PostgreSQL does (`DateStyle = ISO, YMD`, `IntervalStyle = postgres`,
+//! time zone UTC).
+
+mod column;
+pub mod nested;
+pub mod read;
+mod uuid;
+pub mod write;
+
+pub use column::read_column;
