@@ -164,6 +164,8 @@ fn run(workers: usize, batch_rows: usize, kills: usize) {
         for kill in 1..=kills {
             let share = arrivals.accepted() * kill / (kills + 1);
             let db = server.connect().await;
+            // A machine that does much else may take long over an epoch.
+            db.run("SET read_timeout = '10min'").await;
             while db.value("SELECT coalesce(sum(flights), 0) FROM hourly").await.parse::<usize>().unwrap() < share {
                 tokio::task::yield_now().await;
             }

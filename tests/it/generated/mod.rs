@@ -162,7 +162,7 @@ fn report_coverage(seen: &[Seen]) -> BTreeMap<Feature, usize> {
 fn every_view_equals_the_batch_query_at_every_epoch() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seed = number("MILLSTREAM_SEED").unwrap_or_else(fresh_seed);
-    let queries = number("MILLSTREAM_QUERIES").unwrap_or(if full() { 520 } else { 40 }) as usize;
+    let queries = number("MILLSTREAM_QUERIES").unwrap_or(if full() { 2_000 } else { 40 }) as usize;
     eprintln!("generated: repeat with MILLSTREAM_SEED={seed} MILLSTREAM_QUERIES={queries}");
     let mut seeds = Random::new(seed);
     let mut seen = Vec::new();
@@ -175,7 +175,7 @@ fn every_view_equals_the_batch_query_at_every_epoch() {
         seen.append(&mut round.seen);
     }
     let features = report_coverage(&seen);
-    if queries >= 500 {
+    if queries >= 2_000 {
         assert!(features.values().all(|count| *count >= 30), "a feature with fewer than 30 queries");
     }
 }
