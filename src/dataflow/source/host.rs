@@ -35,6 +35,8 @@ pub(super) struct SplitState {
     pub(super) ended: bool,
     /// Since when its end was reached and nothing was queued.
     pub(super) waiting_since: Option<Instant>,
+    /// When the last look that found nothing more began.
+    pub(super) looked: Option<Instant>,
     idle: bool,
     pub(super) state: SourceState,
     pub(super) reading: bool,
@@ -98,6 +100,7 @@ impl SourceHost {
                 point: known.map_or(start, |cut| cut.point.clone()),
                 ended,
                 waiting_since: None,
+                looked: None,
                 idle: known.is_some_and(|cut| cut.idle),
                 state: if ended { SourceState::Finished } else { SourceState::Waiting },
                 reading: false,
@@ -242,9 +245,16 @@ impl SourceHost {
         hub.moved || hub.merged != hub.cut_merged
     }
 
-    /// Whether the shared reader has handed over all that there is now.
-    pub fn has_caught_up(&self) -> bool {
-        self.lock().splits.iter().all(|split| split.ended || split.waiting_since.is_some())
+    /// Whether the shared reader has handed over all that there was at `asked`; if not, it looks at once.
+    pub fn has_caught_up(&self, asked: Instant) -> bool {
+        let has_looked = |split: &SplitState| {
+            split.ended || split.waiting_since.is_some() && split.looked.is_some_and(|looked| looked >= asked)
+        };
+        let caught_up = self.lock().splits.iter().all(has_looked);
+        if !caught_up {
+            self.changed.notify_all();
+        }
+        caught_up
     }
 
     /// Whether a job is still read to alone, and why it does not get on, if so.

@@ -84,10 +84,14 @@ enum Rest {
 
 fn read(host: &Arc<SourceHost>, index: usize, reading: &mut Reading) -> Result<Rest, Error> {
     let mut news = Instant::now();
+    // A step that finds nothing after one that found something may speak of a look that was taken long before.
+    let mut looks_anew = false;
     loop {
+        let began = Instant::now();
         match reading.next()? {
             Step::Ready(ready) => {
                 news = Instant::now();
+                looks_anew = false;
                 let mut hub = host.lock();
                 if !await_room(host, &mut hub) {
                     return Ok(Rest::Unwanted);
@@ -95,6 +99,7 @@ fn read(host: &Arc<SourceHost>, index: usize, reading: &mut Reading) -> Result<R
                 host.deliver(&mut hub, index, &ready)?;
                 recovered(host, &mut hub, index);
             }
+            Step::Wait if !looks_anew => looks_anew = true,
             Step::Wait => {
                 let mut hub = host.lock();
                 if !hub.is_wanted() {
@@ -103,6 +108,7 @@ fn read(host: &Arc<SourceHost>, index: usize, reading: &mut Reading) -> Result<R
                 recovered(host, &mut hub, index);
                 if let Some(split) = hub.splits.get_mut(index) {
                     split.waiting_since.get_or_insert_with(Instant::now);
+                    split.looked = Some(began);
                 }
                 let idle = hub.splits.iter().filter(|split| split.waiting_since.is_some()).count();
                 host.note_idle(&mut hub);

@@ -16,16 +16,14 @@ use crate::base::telemetry::{Phase, phase};
 use crate::base::{Error, Result};
 use crate::catalog::Catalog;
 use crate::dataflow::WorkerCut;
-use crate::storage::{
-    CompactionSettings, JobManifest, Manifest, ManifestStore, NextIds, OutboxManifest, RunFile, RunSection, SourceCut,
-    compact_runs, run_key_prefix, runs_to_compact, write_run,
-};
-use crate::types::{CheckpointId, Epoch, JobId, NodeId, RelationId};
+use crate::storage::{JobManifest, Manifest, ManifestStore, NextIds, OutboxManifest, RunFile, SourceCut};
+use crate::types::{CheckpointId, Epoch, JobId, RelationId};
 
 use super::super::job::{Feed, Job, JobState};
 use super::super::request::Event;
 use super::Coordinator;
-use super::sinks::{FixedBatch, OutboxCut, OutboxExtra};
+use super::checkpoint_writer::{Writer, Written};
+use super::sinks::OutboxExtra;
 
 /// The table number under which a published view's rows lie, beside the tables of operators.
 pub(in crate::engine) const VIEW_TABLE: u16 = u16::MAX;
@@ -140,6 +138,11 @@ impl Checkpoints {
         self.wanted && self.begun.is_none()
     }
 
+    /// Whether one has begun and has not been published.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// Whether one was asked for and has not been published.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted || self.begun.is_some()
@@ -167,8 +170,20 @@ impl Coordinator {
         self.want_cut(true);
     }
 
-    /// When the next checkpoint is due, if there is anything to put into it.
+    /// When the next checkpoint is due. Manual epochs end by statements alone: there it comes with one that ends.
     pub(super) fn checkpoint_due(&self) -> Option<Instant> {
+        self.checkpoint_time().filter(|_| !self.manual)
+    }
+
+    /// A checkpoint whose time has come goes with the epoch that a statement ends.
+    pub(super) fn checkpoint_with_manual_epoch(&mut self) {
+        if self.manual && self.checkpoint_time().is_some_and(|due| due <= Instant::now()) {
+            self.checkpoints.wanted = true;
+        }
+    }
+
+    /// When the next checkpoint should be taken, if there is anything to put into it.
+    fn checkpoint_time(&self) -> Option<Instant> {
         let dirty = self.jobs.values().any(|job| job.dirty && job.is_live());
         let idle = !self.checkpoints.is_wanted() && self.stopped.is_none();
         (dirty && idle).then(|| self.checkpoints.last + self.checkpoints.interval)
@@ -400,96 +415,4 @@ impl Coordinator {
         }
         self.deliver_outboxes(written.outboxes);
     }
-}
-
-/// What a published checkpoint leaves behind.
-#[derive(Debug)]
-pub(in crate::engine) struct Written {
-    runs: Vec<RunFile>,
-    jobs: BTreeMap<JobId, JobManifest>,
-    bytes: u64,
-    rows: u64,
-    outboxes: Vec<FixedBatch>,
-}
-
-/// Everything that the writing thread needs.
-struct Writer {
-    store: Arc<Mutex<ManifestStore>>,
-    runs_dir: std::path::PathBuf,
-    outbox_dir: std::path::PathBuf,
-    outboxes: Vec<OutboxCut>,
-    /// Oldest first.
-    runs: Vec<RunFile>,
-    next_run: u64,
-    manifest: Manifest,
-    catalog: Arc<Catalog>,
-    cuts: Vec<(JobId, BTreeMap<Epoch, Vec<WorkerCut>>)>,
-}
-
-impl Writer {
-    /// Writes the run and publishes the manifest.
-    fn write(mut self) -> Result<Written> {
-        phase(Phase::RunWrite);
-        let (mut bytes, mut rows) = (0, 0);
-        let sections = sections(std::mem::take(&mut self.cuts))?;
-        if let Some(run) = write_run(&self.runs_dir, &format!("{:020}.sst", self.next_run), sections)? {
-            (bytes, rows) = (run.bytes, run.entries);
-            self.runs.push(run);
-        }
-        if let Some(range) = runs_to_compact(&self.runs, CompactionSettings::default()) {
-            let with_oldest = range.start == 0;
-            let name = format!("{:020}.sst", self.next_run + 1);
-            let part = self.runs.get(range.clone()).unwrap_or_default();
-            let compacted = compact_runs(&self.runs_dir, part, &name, with_oldest)?;
-            self.runs.splice(range, compacted);
-        }
-        for job in self.manifest.jobs.values_mut() {
-            job.runs = self.runs.clone();
-        }
-        let mut fixed = Vec::new();
-        for outbox in std::mem::take(&mut self.outboxes) {
-            let (sink, manifest, batch) = outbox.write(&self.outbox_dir)?;
-            self.manifest.outboxes.insert(sink, manifest);
-            fixed.push(batch);
-        }
-        self.manifest.catalog = self.catalog.to_json()?;
-        phase(Phase::ManifestWrite);
-        let jobs = self.manifest.jobs.clone();
-        let mut store = self.store.lock();
-        let garbage = store.publish(self.manifest)?;
-        if let Err(error) = store.collect(garbage) {
-            tracing::warn!(%error, "a file that no checkpoint needs could not be removed; it is tried again at start");
-        }
-        Ok(Written { runs: self.runs, jobs, bytes, rows, outboxes: fixed })
-    }
-}
-
-type Section = RunSection<Vec<u8>, Vec<u8>>;
-/// Changed rows of one table: key and value, no value where the row is gone.
-type Entries = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-/// The changes of all jobs by node and table, later cuts behind earlier ones.
-fn sections(cuts: Vec<(JobId, BTreeMap<Epoch, Vec<WorkerCut>>)>) -> Result<Vec<Section>> {
-    let mut sections: BTreeMap<(JobId, NodeId, u16), Entries> = BTreeMap::new();
-    for (job, epochs) in cuts {
-        for cut in epochs.into_values().flatten() {
-            for (node, tables) in cut.tables {
-                for table in tables {
-                    let entries = table.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
-                    sections.entry((job, node, table.table)).or_default().extend(entries);
-                }
-            }
-            for (node, view) in cut.views {
-                let table = view.entries()?;
-                let entries = table.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
-                sections.entry((job, node, VIEW_TABLE)).or_default().extend(entries);
-            }
-        }
-    }
-    let section = |((job, node, table), entries): ((JobId, NodeId, u16), _)| {
-        let mut prefix = run_key_prefix(job, node).to_vec();
-        prefix.extend_from_slice(&table.to_be_bytes());
-        RunSection { prefix, entries }
-    };
-    Ok(sections.into_iter().map(section).collect())
 }

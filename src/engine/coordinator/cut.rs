@@ -120,6 +120,7 @@ impl Coordinator {
             writes.entry(relation).or_default().push(batch);
         }
         // A new job is not in step with a checkpoint of the epoch in which it begins.
+        self.checkpoint_with_manual_epoch();
         let begins = changes.ddl.is_empty() && open.refilled.is_empty();
         let checkpoint = begins && self.checkpoints.begins_with_next_cut();
         // Asked before the sources are cut: a cut that is not spent would leave rows labelled with the epoch after it.
@@ -156,7 +157,7 @@ impl Coordinator {
         self.announce(announcement, true);
         if checkpoint {
             self.begin_checkpoint(epoch);
-        } else if self.checkpoints.begins_with_next_cut() {
+        } else if self.checkpoints.begins_with_next_cut() && !self.manual {
             self.open.forced = true;
             self.want_cut(true);
         }

@@ -10,6 +10,7 @@
 //! Nothing here blocks: files are written by the log's thread and by the checkpoint's; rows never pass through.
 
 mod checkpoint;
+mod checkpoint_writer;
 mod cut;
 mod install;
 mod jobs;
@@ -39,7 +40,8 @@ use super::shared::Shared;
 use sinks::SinkDelivery;
 use wait::Waiters;
 
-pub(super) use checkpoint::{Checkpoints, JobExtra, RestoredCheckpoint, VIEW_TABLE, Written};
+pub(super) use checkpoint::{Checkpoints, JobExtra, RestoredCheckpoint, VIEW_TABLE};
+pub(super) use checkpoint_writer::Written;
 pub(super) use cut::Announcement;
 pub(super) use install::{Past, split_points};
 

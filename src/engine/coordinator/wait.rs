@@ -36,7 +36,9 @@ struct Flush {
 /// A WAIT FOR.
 struct WaitFor {
     relations: Vec<RelationId>,
-    /// Sources below that have not been read to the place where they ended when it began.
+    /// When it began.
+    asked: Instant,
+    /// Sources below that have not been read to the place where they ended then.
     sources: Vec<RelationId>,
     /// The cut that holds all of it, once it was made.
     cut: Option<Epoch>,
@@ -90,7 +92,7 @@ impl Coordinator {
     /// Begins a WAIT FOR.
     pub(super) fn wait_for(&mut self, relations: Vec<RelationId>, reply: Reply<Epoch>) {
         let sources = self.sources_below(&relations);
-        self.waiters.waits.push(WaitFor { relations, sources, cut: None, reply });
+        self.waiters.waits.push(WaitFor { relations, asked: Instant::now(), sources, cut: None, reply });
         self.open.forced = true;
         self.want_cut(true);
     }
@@ -236,7 +238,10 @@ impl Coordinator {
         let mut waits = std::mem::take(&mut self.waiters.waits);
         for wait in &mut waits {
             let before = wait.sources.len();
-            wait.sources.retain(|source| self.sources.get(source).is_some_and(|source| !source.host.has_caught_up()));
+            let asked = wait.asked;
+            let is_behind =
+                |source: &RelationId| self.sources.get(source).is_some_and(|source| !source.host.has_caught_up(asked));
+            wait.sources.retain(is_behind);
             if before > 0 && wait.sources.is_empty() {
                 // The rest of what they had is in the open epoch.
                 self.open.forced = true;
@@ -272,7 +277,7 @@ impl Coordinator {
         let writing = self.checkpoints.is_wanted();
         let undelivered = relations.iter().filter_map(|relation| self.sinks.get(relation));
         let behind = undelivered.filter(|sink| sink.delivered() < cut && (writing || !sink.is_empty())).count();
-        if behind > 0 && !self.checkpoints.is_wanted() && self.checkpoints.newest() < cut {
+        if behind > 0 && !self.checkpoints.is_under_way() && self.checkpoints.newest() < cut {
             self.want_checkpoint();
         }
         behind == 0

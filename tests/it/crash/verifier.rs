@@ -196,7 +196,16 @@ async fn extra(place: &Place, db: &Db, accounts: &Accounts) {
         assert_eq!(exists, last.word(0) == "create", "after {last:?}");
     }
     for open in entries.iter().filter(|entry| entry.ending == Ending::Open) {
-        journal.gone(open.number);
+        // What was under way at the kill may have taken effect: later cycles must know.
+        let happened = match open.word(0) {
+            "create" => exists,
+            "drop" => !exists,
+            _ => false,
+        };
+        match happened {
+            true => journal.acknowledged(open.number),
+            false => journal.gone(open.number),
+        }
     }
     if exists {
         let number = journal.attempt("drop");
