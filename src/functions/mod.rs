@@ -23,7 +23,9 @@ pub use crate::types::text::write::{
     write_bytea, write_date, write_decimal, write_double, write_interval, write_real, write_time, write_timestamp,
     write_value,
 };
-pub use aggregate::{Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Keeping, Wide};
+pub use aggregate::{
+    Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Folding, Keeping, Order, Wide,
+};
 pub use bridge::{
     aggregate_from_datafusion, error_from_datafusion, from_datafusion, register_all, register_clock, session_config,
     session_state_builder,

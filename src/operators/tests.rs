@@ -13,9 +13,10 @@ use super::workbench::{Case, Moment, RandomRows, ZSet, run_cases, schema};
 use super::{AggregateSpec, ChainSpec, Emit, JoinSpec, OperatorSpec, Step};
 use crate::base::random::Random;
 use crate::functions::{
-    AggregateCall, AggregateFunction, BinaryOp, Expr, Literal, Named, session_config, session_state_builder,
+    AggregateCall, AggregateFunction, BinaryOp, Expr, FloatBits, Literal, Named, Order, Value, session_config,
+    session_state_builder,
 };
-use crate::types::{DeltaBatch, Schema};
+use crate::types::{DeltaBatch, Schema, SqlType};
 
 /// The rows of `sql` over `tables`, as a Z-set of `output`.
 fn batch_answer(tables: &[(&str, &ZSet)], sql: &str, output: &Schema) -> ZSet {
@@ -61,29 +62,61 @@ fn case(spec: OperatorSpec, inputs: Vec<Schema>, retracts: bool, sql: String) ->
 
 fn random_call(random: &mut Random, input: &Schema) -> AggregateCall {
     use AggregateFunction::*;
-    let function = *random.pick(&[CountStar, Count, Sum, Avg, Min, Max]).unwrap();
-    let column = match function {
-        CountStar => None,
-        Count | Min | Max => Some(random.below(input.columns.len() as u64) as usize),
-        Sum | Avg => Some(*random.pick(&[0, 2, 3, 4]).unwrap()),
+    let functions = [
+        CountStar,
+        Count,
+        Sum,
+        Avg,
+        Min,
+        Max,
+        VarSamp,
+        StddevPop,
+        Corr,
+        BitXor,
+        StringAgg,
+        ArrayAgg,
+        FirstValue,
+        PercentileDisc,
+        Mode,
+    ];
+    let function = *random.pick(&functions).unwrap();
+    let any = random.below(input.columns.len() as u64) as usize;
+    let mut number = || *random.pick(&[0, 2, 3, 4]).unwrap();
+    let columns = match function {
+        CountStar => Vec::new(),
+        Count | Min | Max | FirstValue | ArrayAgg | Mode | PercentileDisc => vec![any],
+        Sum | Avg => vec![number()],
+        // Squares of column 3 are beyond doubles.
+        VarSamp | StddevPop => vec![4],
+        Corr => vec![5, 2],
+        StringAgg => vec![1, 1],
+        _ => vec![0],
     };
     let filter = Expr::binary(BinaryOp::Less, Expr::Column(2), Expr::Literal(Literal::bigint(1)));
-    let distinct = column.is_some() && random.one_in(3);
-    let args = column.map(Expr::Column).into_iter().collect();
-    AggregateCall::new(function, args, distinct, random.one_in(3).then_some(filter), input).unwrap()
+    let distinct = matches!(function, Count | Sum | Avg | Min | Max | VarSamp) && random.one_in(3);
+    let mut args: Vec<Expr> = columns.into_iter().map(Expr::Column).collect();
+    let (descending, nulls_first) = (random.one_in(2), random.one_in(2));
+    let order = |expr: Expr| vec![Order { expr, descending, nulls_first }];
+    let order = match function {
+        FirstValue | StringAgg | ArrayAgg => order(Expr::Column(3)),
+        Mode | PercentileDisc => order(args[0].clone()),
+        _ => Vec::new(),
+    };
+    if function == PercentileDisc {
+        let value = Value::Float(FloatBits::from(*random.pick(&[0.0, 0.25, 0.5, 1.0]).unwrap()));
+        args.push(Expr::Literal(Literal { ty: SqlType::Double, value }));
+    }
+    let filter = random.one_in(3).then_some(filter);
+    AggregateCall::new(function, args, distinct, filter, input).unwrap().ordered_by(order)
 }
 
 fn call_sql(call: &AggregateCall, input: &Schema) -> String {
-    let arg = call.args.first().map_or("*".to_owned(), |expr| Named { expr, input }.to_string());
-    let distinct = if call.distinct { "DISTINCT " } else { "" };
-    let filter =
-        call.filter.as_ref().map_or_else(String::new, |expr| format!(" FILTER (WHERE {})", Named { expr, input }));
-    format!("{}({distinct}{arg}){filter}", call.function.name())
+    call.text(|expr| Named { expr, input }.to_string())
 }
 
 #[test]
 fn aggregate_is_datafusions_group_by() {
-    run_cases("operators::tests::aggregate_is_datafusions_group_by", 16, |random| {
+    run_cases("operators::tests::aggregate_is_datafusions_group_by", 48, |random| {
         let input = schema("k bigint, g varchar, x bigint, y double, n numeric, s int, ts timestamp");
         let keys: Vec<usize> = [0, 1, 6].into_iter().filter(|_| random.one_in(2)).collect();
         let calls: Vec<_> = (0..1 + random.below(4)).map(|_| random_call(random, &input)).collect();

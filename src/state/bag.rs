@@ -50,6 +50,13 @@ impl BagTable {
         self.residency.missing(self.number, wanted)
     }
 
+    /// The read that must be fetched before [`BagTable::first`] (or, if `last`, [`BagTable::last`]) can be asked of
+    /// `keys`, when up to `rows - 1` of a key's rows (side by side) may have gone by then.
+    pub fn missing_ends(&self, keys: &EncodedRows, rows: &[u32], last: bool) -> Option<Read> {
+        let end = |(key, &rows): (&[u8], &u32)| Wanted::End { key: key.into(), rows, last };
+        self.residency.missing(self.number, keys.iter().zip(rows).map(end))
+    }
+
     /// Adds `weight` to `row` of `key`; returns the row's weight now (0: it went). Never scans a big group.
     pub fn add(&mut self, key: &[u8], row: &[u8], weight: i64) -> Result<i64> {
         self.residency.check(|| Wanted::Row(key.into(), row.into()))?;
@@ -132,12 +139,17 @@ impl BagTable {
     #[inline]
     pub fn rows(&self, key: &[u8]) -> Result<RowsOfKey<'_>> {
         self.residency.check(|| Wanted::Key(key.into()))?;
-        let Some(slot) = self.slots.find(key) else { return Ok(RowsOfKey::none()) };
+        Ok(self.rows_in_memory(key))
+    }
+
+    #[inline]
+    fn rows_in_memory(&self, key: &[u8]) -> RowsOfKey<'_> {
+        let Some(slot) = self.slots.find(key) else { return RowsOfKey::none() };
         let slot = self.slots.slot(slot);
-        Ok(match &slot.extra {
+        match &slot.extra {
             Some(tree) => RowsOfKey(Inner::Tree(tree.rows())),
             None => RowsOfKey(Inner::Packed(group::packed_rows(slot.value()), &[])),
-        })
+        }
     }
 
     /// As [`BagTable::rows`], beginning with the first row not below `from`.
@@ -153,12 +165,14 @@ impl BagTable {
 
     /// The first row of `key` with positive weight.
     pub fn first(&self, key: &[u8]) -> Result<Option<(&[u8], i64)>> {
-        Ok(self.rows(key)?.find(|&(_, weight)| weight > 0))
+        self.residency.check(|| Wanted::End { key: key.into(), rows: 1, last: false })?;
+        Ok(self.rows_in_memory(key).find(|&(_, weight)| weight > 0))
     }
 
     /// The last row of `key` with positive weight.
     pub fn last(&self, key: &[u8]) -> Result<Option<(&[u8], i64)>> {
-        Ok(match self.rows(key)?.0 {
+        self.residency.check(|| Wanted::End { key: key.into(), rows: 1, last: true })?;
+        Ok(match self.rows_in_memory(key).0 {
             Inner::Packed(rows, _) => rows.filter(|&(_, weight)| weight > 0).last(),
             Inner::Tree(rows) => rows.rev().find(|&(_, weight)| weight > 0),
         })

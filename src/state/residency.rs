@@ -35,6 +35,15 @@ pub struct Read {
 pub enum Wanted {
     /// Map: the entry of a key. Bag: all rows of a key.
     Key(Box<[u8]>),
+    /// Bag: the first (or last) rows of a key, so many of those that are there before the call changes any.
+    End {
+        /// The key.
+        key: Box<[u8]>,
+        /// How many rows at least.
+        rows: u32,
+        /// The last ones.
+        last: bool,
+    },
     /// Bag: the weight of one row of a key.
     Row(Box<[u8]>, Box<[u8]>),
     /// Ordered: the entry of (order, key).
@@ -88,6 +97,11 @@ impl Residency {
             match wanted {
                 Wanted::All => set.all = true,
                 Wanted::Through(bound) => set.through = set.through.take().max(Some(bound.clone())),
+                Wanted::End { key, last, .. } => {
+                    // How many are needed the operator knows; what is checked is that it asked.
+                    set.admitted.insert(wanted.clone());
+                    set.admitted.insert(Wanted::End { key: key.clone(), rows: 1, last: *last });
+                }
                 Wanted::Key(_) | Wanted::Row(..) | Wanted::Entry(..) => {
                     set.admitted.insert(wanted.clone());
                 }
@@ -129,7 +143,7 @@ impl StrictSet {
         }
         let through = |order: &[u8]| self.through.as_deref().is_some_and(|bound| order <= bound);
         match wanted {
-            Wanted::Row(key, _) => self.admitted.contains(&Wanted::Key(key.clone())),
+            Wanted::Row(key, _) | Wanted::End { key, .. } => self.admitted.contains(&Wanted::Key(key.clone())),
             Wanted::Entry(order, _) => through(order),
             Wanted::Through(bound) => through(bound),
             Wanted::Key(_) | Wanted::All => false,

@@ -1,100 +1,41 @@
-//! Aggregate calls as plain data, and their result types.
+//! Aggregate calls as plain data.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result, sqlstate};
+use super::function::AggregateFunction;
+use crate::base::Result;
 use crate::functions::expr::Expr;
-use crate::functions::typing::DIVISION_SCALE;
 use crate::types::{Schema, SqlType};
-
-/// An aggregate function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AggregateFunction {
-    /// `count(*)`
-    CountStar,
-    /// `count(x)`: values that are not NULL.
-    Count,
-    /// `sum(x)`
-    Sum,
-    /// `avg(x)`
-    Avg,
-    /// `min(x)`
-    Min,
-    /// `max(x)`
-    Max,
-}
-
-impl AggregateFunction {
-    /// The name in SQL.
-    pub fn name(self) -> &'static str {
-        match self {
-            AggregateFunction::CountStar | AggregateFunction::Count => "count",
-            AggregateFunction::Sum => "sum",
-            AggregateFunction::Avg => "avg",
-            AggregateFunction::Min => "min",
-            AggregateFunction::Max => "max",
-        }
-    }
-
-    /// The type of the result over values of `argument` (none for `count(*)`):
-    ///
-    /// | | smallint, integer | bigint | numeric(p,s) | real | double |
-    /// |---|---|---|---|---|---|
-    /// | sum | bigint | numeric(38,0) | numeric(38,s) | real | double |
-    /// | avg | numeric(38,16) | numeric(38,16) | numeric(38,max(s,16)) | double | double |
-    pub fn result_type(self, argument: Option<&SqlType>) -> Result<SqlType> {
-        let missing = |ty: &SqlType| {
-            Error::invalid(format!("function {}({ty}) does not exist", self.name()))
-                .with_code(sqlstate::UNDEFINED_FUNCTION)
-                .with_hint("Cast the argument to a number.")
-        };
-        let argument = || {
-            argument.ok_or_else(|| {
-                Error::invalid(format!("function {} needs an argument", self.name()))
-                    .with_code(sqlstate::UNDEFINED_FUNCTION)
-            })
-        };
-        Ok(match self {
-            AggregateFunction::CountStar | AggregateFunction::Count => SqlType::BigInt,
-            AggregateFunction::Min | AggregateFunction::Max => argument()?.clone(),
-            AggregateFunction::Sum => match argument()? {
-                SqlType::SmallInt | SqlType::Int => SqlType::BigInt,
-                SqlType::BigInt => SqlType::Decimal { precision: 38, scale: 0 },
-                SqlType::Decimal { scale, .. } => SqlType::Decimal { precision: 38, scale: *scale },
-                SqlType::Real => SqlType::Real,
-                SqlType::Double => SqlType::Double,
-                other => return Err(missing(other)),
-            },
-            AggregateFunction::Avg => match argument()? {
-                SqlType::SmallInt | SqlType::Int | SqlType::BigInt => {
-                    SqlType::Decimal { precision: 38, scale: DIVISION_SCALE }
-                }
-                SqlType::Decimal { scale, .. } => {
-                    SqlType::Decimal { precision: 38, scale: (*scale).max(DIVISION_SCALE) }
-                }
-                SqlType::Real | SqlType::Double => SqlType::Double,
-                other => return Err(missing(other)),
-            },
-        })
-    }
-}
 
 /// One aggregate of a GROUP BY.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AggregateCall {
     /// The function.
     pub function: AggregateFunction,
-    /// Its arguments: none for `count(*)`, one for all others.
+    /// Its arguments, as many as [`AggregateFunction`] says: the value first, then a delimiter or a fraction.
     pub args: Vec<Expr>,
     /// DISTINCT: equal values count once.
     pub distinct: bool,
     /// FILTER (WHERE ...): other rows do not count.
     pub filter: Option<Expr>,
+    /// ORDER BY inside the call, or WITHIN GROUP (ORDER BY ...), whose expression is then the first argument.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<Order>,
     /// The type of its result.
     pub ty: SqlType,
+}
+
+/// One expression of ORDER BY.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Order {
+    /// What is ordered by.
+    pub expr: Expr,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
 }
 
 impl AggregateCall {
@@ -106,21 +47,61 @@ impl AggregateCall {
         filter: Option<Expr>,
         input: &Schema,
     ) -> Result<AggregateCall> {
-        let ty = match args.first() {
-            Some(arg) => function.result_type(Some(&arg.ty(input)?))?,
-            None => function.result_type(None)?,
+        let types = args.iter().map(|arg| arg.ty(input)).collect::<Result<Vec<_>>>()?;
+        let ty = function.result_type(&types)?;
+        Ok(AggregateCall { function, args, distinct, filter, order: Vec::new(), ty })
+    }
+
+    /// The same call with its rows in this order.
+    pub fn ordered_by(mut self, order: Vec<Order>) -> AggregateCall {
+        self.order = order;
+        self
+    }
+
+    /// Every expression that it computes of a row.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.args.iter().chain(&self.filter).chain(self.order.iter().map(|order| &order.expr))
+    }
+
+    /// As [`AggregateCall::exprs`], to be changed.
+    pub fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        self.args.iter_mut().chain(&mut self.filter).chain(self.order.iter_mut().map(|order| &mut order.expr))
+    }
+
+    /// The call as SQL, with `show` to write an expression.
+    pub fn text(&self, show: impl Fn(&Expr) -> String) -> String {
+        let distinct = if self.distinct { "DISTINCT " } else { "" };
+        let order = |order: &Order| {
+            let direction = if order.descending { " DESC" } else { "" };
+            let nulls = match (order.nulls_first, order.descending) {
+                (true, false) => " NULLS FIRST",
+                (false, true) => " NULLS LAST",
+                (true, true) | (false, false) => "",
+            };
+            format!("{}{direction}{nulls}", show(&order.expr))
         };
-        Ok(AggregateCall { function, args, distinct, filter, ty })
+        let order = self.order.iter().map(order).collect::<Vec<_>>().join(", ");
+        let name = self.function.name();
+        let mut text = if self.function.is_ordered_set() {
+            let direct: Vec<String> = self.args.iter().skip(1).map(&show).collect();
+            let value = self.args.first().map(&show).unwrap_or_default();
+            let order = if order.is_empty() { value } else { order };
+            format!("{name}({}) WITHIN GROUP (ORDER BY {order})", direct.join(", "))
+        } else {
+            let args: Vec<String> = self.args.iter().map(&show).collect();
+            let args = if args.is_empty() { "*".to_owned() } else { args.join(", ") };
+            let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {order}") };
+            format!("{name}({distinct}{args}{order})")
+        };
+        if let Some(filter) = &self.filter {
+            text.push_str(&format!(" FILTER (WHERE {})", show(filter)));
+        }
+        text
     }
 }
 
 impl fmt::Display for AggregateCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({}", self.function.name(), if self.distinct { "DISTINCT " } else { "" })?;
-        match self.args.first() {
-            Some(arg) => write!(f, "{arg})")?,
-            None => f.write_str("*)")?,
-        }
-        self.filter.as_ref().map_or(Ok(()), |filter| write!(f, " FILTER (WHERE {filter})"))
+        f.write_str(&self.text(Expr::to_string))
     }
 }

@@ -4,8 +4,11 @@
 //! occur, each in 64 signed bits so that carries can wait. So addition is exact, commutative and can be taken back;
 //! the result is rounded once, at the end.
 
+use arrow::datatypes::i256;
+use num_bigint::{BigInt, Sign};
 use smallvec::SmallVec;
 
+use super::moments::Dyadic;
 use super::varint::{Bytes, put_i64, put_u64, take_i64, take_u64, torn};
 use crate::base::Result;
 
@@ -82,6 +85,42 @@ impl FloatSum {
         part.carry();
         part.scale(times);
         self.merge(&part);
+    }
+
+    /// Adds `x * y` `weight` times: exactly, unless the product is so small that its last bits are below all doubles.
+    /// A product beyond all doubles is an infinity.
+    pub(super) fn add_product(&mut self, x: f64, y: f64, weight: i64) {
+        let product = x * y;
+        self.add(product, weight);
+        if product.is_finite() {
+            self.add(x.mul_add(y, -product), weight);
+        }
+    }
+
+    /// Adds a whole number of at most 255 bits `weight` times.
+    pub(super) fn add_whole(&mut self, value: i256, weight: i64) {
+        let negative = value < i256::ZERO;
+        let (mut low, mut high) = value.wrapping_abs().to_parts();
+        let mut place = 0;
+        // 52 bits at a time are a double each.
+        while low != 0 || high != 0 {
+            let part = (low & ((1 << 52) - 1)) as u64 as f64 * 2f64.powi(place);
+            self.add(if negative { -part } else { part }, weight);
+            low = low >> 52 | (high as u128) << 76;
+            high >>= 52;
+            place += 52;
+        }
+    }
+
+    /// The finite sum, exactly; `None` with an infinity or NaN in it.
+    pub(super) fn exact(&self) -> Option<Dyadic> {
+        if self.has_special() {
+            return None;
+        }
+        let (negative, base, digits) = self.magnitude();
+        let sign = if negative { Sign::Minus } else { Sign::Plus };
+        let exponent = if digits.is_empty() { 0 } else { i32::from(base) * LIMB_BITS + LOWEST };
+        Some(Dyadic { mantissa: BigInt::from_slice(sign, &digits), exponent })
     }
 
     /// Multiplies by `times`, by doubling.

@@ -255,7 +255,7 @@ fn overflow_is_a_fault_and_min_max_can_be_replaced() {
     let call = |function| AggregateCall::new(function, vec![Expr::Column(0)], false, None, &input).unwrap();
     let aggregates =
         Aggregates::new(&[call(AggregateFunction::Sum), call(AggregateFunction::Max)], &input, false).unwrap();
-    assert_eq!(aggregates.keeping()[1], Keeping::Extreme { value: SqlType::Int, last: true });
+    assert_eq!(aggregates.keeping()[1], Keeping::Extreme { row: vec![SqlType::Int], last: true });
     let values: ArrayRef = Arc::new(Int32Array::from(vec![i32::MAX, 3]));
     let batch = RecordBatch::try_new(input.arrow(), vec![Arc::clone(&values)]).unwrap();
     let mut accumulators = aggregates.accumulators();
@@ -270,4 +270,71 @@ fn overflow_is_a_fault_and_min_max_can_be_replaced() {
     let results = accumulators.finish(0, 2).unwrap();
     let seen: BTreeMap<usize, bool> = (0..2).map(|slot| (slot, results[1].values.is_valid(slot))).collect();
     assert_eq!(seen, BTreeMap::from([(0, false), (1, true)]));
+}
+
+/// One call over rows of two doubles, as text.
+fn of_pairs(function: AggregateFunction, rows: &[(f64, f64)]) -> Option<f64> {
+    let input = Schema::new(vec![Column::new("y", SqlType::Double), Column::new("x", SqlType::Double)]);
+    let one = matches!(
+        function,
+        AggregateFunction::VarPop
+            | AggregateFunction::VarSamp
+            | AggregateFunction::StddevPop
+            | AggregateFunction::StddevSamp
+    );
+    let args = (0..if one { 1 } else { 2 }).map(Expr::Column).collect();
+    let call = AggregateCall::new(function, args, false, None, &input).unwrap();
+    let aggregates = Aggregates::new(&[call], &input, true).unwrap();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| row.0).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|row| row.1).collect::<Float64Array>()),
+    ];
+    let batch = RecordBatch::try_new(input.arrow(), columns).unwrap();
+    let mut accumulators = aggregates.accumulators();
+    accumulators.resize(1);
+    accumulators.update(&aggregates.arguments(&batch).unwrap(), &vec![0; rows.len()], &Weights::Ones).unwrap();
+    let done = accumulators.finish(0, 1).unwrap().remove(0);
+    assert!(done.faults.is_none());
+    let values = done.values.as_primitive::<arrow::datatypes::Float64Type>();
+    values.is_valid(0).then(|| values.value(0))
+}
+
+#[test]
+fn moments_are_what_their_definitions_say() {
+    use AggregateFunction::*;
+    let rows = [(1.0, 2.0), (2.0, 3.0), (4.0, 1.0), (8.0, 7.5), (-3.0, 0.25)];
+    let n = rows.len() as f64;
+    let (my, mx) = (rows.iter().map(|r| r.0).sum::<f64>() / n, rows.iter().map(|r| r.1).sum::<f64>() / n);
+    let syy: f64 = rows.iter().map(|r| (r.0 - my).powi(2)).sum();
+    let sxx: f64 = rows.iter().map(|r| (r.1 - mx).powi(2)).sum();
+    let sxy: f64 = rows.iter().map(|r| (r.0 - my) * (r.1 - mx)).sum();
+    let slope = sxy / sxx;
+    let expected = [
+        (VarPop, syy / n),
+        (VarSamp, syy / (n - 1.0)),
+        (StddevPop, (syy / n).sqrt()),
+        (StddevSamp, (syy / (n - 1.0)).sqrt()),
+        (CovarPop, sxy / n),
+        (CovarSamp, sxy / (n - 1.0)),
+        (Corr, sxy / (sxx * syy).sqrt()),
+        (RegrAvgx, mx),
+        (RegrAvgy, my),
+        (RegrSxx, sxx),
+        (RegrSyy, syy),
+        (RegrSxy, sxy),
+        (RegrSlope, slope),
+        (RegrIntercept, my - slope * mx),
+        (RegrR2, sxy * sxy / (sxx * syy)),
+    ];
+    for (function, expected) in expected {
+        let found = of_pairs(function, &rows).unwrap();
+        assert!((found - expected).abs() <= 1e-12 * expected.abs(), "{function:?}: {found} {expected}");
+    }
+    // Nothing is lost where all values are equal, or large and close together.
+    assert_eq!(of_pairs(StddevPop, &[(0.1, 0.0); 3]), Some(0.0));
+    assert_eq!(of_pairs(VarSamp, &[(1e15 + 1.0, 0.0), (1e15 + 2.0, 0.0), (1e15 + 3.0, 0.0)]), Some(1.0));
+    assert_eq!(of_pairs(VarSamp, &[(5.0, 0.0)]), None);
+    assert_eq!(of_pairs(Corr, &[(5.0, 1.0), (5.0, 2.0)]), None);
+    assert_eq!(of_pairs(RegrR2, &[(5.0, 1.0), (5.0, 2.0)]), Some(1.0));
+    assert!(of_pairs(VarPop, &[(f64::INFINITY, 0.0)]).unwrap().is_nan());
 }

@@ -1,26 +1,113 @@
-//! Aggregates: DataFusion's calls as ours, and our sum and avg as DataFusion's functions.
+//! Aggregates: ours as DataFusion's functions, and DataFusion's calls as ours. One table names them all.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::AggregateFunctionParams;
+use datafusion::logical_expr::expr::{AggregateFunctionParams, NullTreatment};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr as Logical, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::accumulate::{Distinct, Grouped, Single};
+use super::accumulate::{Collected, Grouped, Single, is_summed, one_call};
 use super::lower::{from_datafusion, sql_schema};
 use super::udf::external;
-use crate::base::Error;
-use crate::functions::aggregate::{AggregateCall, AggregateFunction};
+use crate::base::{Error, sqlstate};
+use crate::functions::aggregate::{AggregateCall, AggregateFunction, Order};
+use crate::functions::expr::{Expr, Test};
+use crate::functions::literal::{FloatBits, Literal, Value};
 use crate::types::SqlType;
 
-/// The aggregate call of a logical expression over rows of `input`. ORDER BY inside the call, IGNORE NULLS and
-/// functions other than count, sum, avg, min and max are `Invalid` errors.
+/// One name of an aggregate.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    function: AggregateFunction,
+    shape: Shape,
+}
+
+/// How a call of that name is one of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Shape {
+    /// As it is.
+    Plain,
+    /// With the fraction one half.
+    Half,
+    /// With DISTINCT.
+    Distinct,
+}
+
+const fn entry(name: &'static str, aliases: &'static [&'static str], function: AggregateFunction) -> Entry {
+    Entry { name, aliases, function, shape: Shape::Plain }
+}
+
+/// Every aggregate that DataFusion is given of ours, in place of its own of that name. What is approximate elsewhere is
+/// exact here: an answer is a function of the rows alone. count, min and max are ours in stored queries, and
+/// DataFusion's, which mean the same, in reads.
+static ENTRIES: &[Entry] = &[
+    entry("sum", &[], AggregateFunction::Sum),
+    entry("avg", &["mean"], AggregateFunction::Avg),
+    entry("any_value", &[], AggregateFunction::Min),
+    entry("bool_and", &["every"], AggregateFunction::BoolAnd),
+    entry("bool_or", &[], AggregateFunction::BoolOr),
+    entry("bit_and", &[], AggregateFunction::BitAnd),
+    entry("bit_or", &[], AggregateFunction::BitOr),
+    entry("bit_xor", &[], AggregateFunction::BitXor),
+    entry("var_pop", &["var_population"], AggregateFunction::VarPop),
+    entry("var", &["var_samp", "var_sample", "variance"], AggregateFunction::VarSamp),
+    entry("stddev_pop", &[], AggregateFunction::StddevPop),
+    entry("stddev", &["stddev_samp"], AggregateFunction::StddevSamp),
+    entry("covar_pop", &[], AggregateFunction::CovarPop),
+    entry("covar_samp", &["covar"], AggregateFunction::CovarSamp),
+    entry("corr", &[], AggregateFunction::Corr),
+    entry("regr_count", &[], AggregateFunction::RegrCount),
+    entry("regr_avgx", &[], AggregateFunction::RegrAvgx),
+    entry("regr_avgy", &[], AggregateFunction::RegrAvgy),
+    entry("regr_sxx", &[], AggregateFunction::RegrSxx),
+    entry("regr_syy", &[], AggregateFunction::RegrSyy),
+    entry("regr_sxy", &[], AggregateFunction::RegrSxy),
+    entry("regr_slope", &[], AggregateFunction::RegrSlope),
+    entry("regr_intercept", &[], AggregateFunction::RegrIntercept),
+    entry("regr_r2", &[], AggregateFunction::RegrR2),
+    entry("first_value", &[], AggregateFunction::FirstValue),
+    entry("last_value", &[], AggregateFunction::LastValue),
+    entry("string_agg", &[], AggregateFunction::StringAgg),
+    entry("array_agg", &[], AggregateFunction::ArrayAgg),
+    entry("percentile_cont", &["quantile_cont", "approx_percentile_cont"], AggregateFunction::PercentileCont),
+    entry("percentile_disc", &["approx_percentile"], AggregateFunction::PercentileDisc),
+    entry("mode", &[], AggregateFunction::Mode),
+    Entry {
+        name: "median",
+        aliases: &["approx_median"],
+        function: AggregateFunction::PercentileCont,
+        shape: Shape::Half,
+    },
+    Entry { name: "approx_distinct", aliases: &[], function: AggregateFunction::Count, shape: Shape::Distinct },
+];
+
+/// Names of DataFusion's that are replaced although ours have them as aliases only, or not at all.
+const REPLACED: &[&str] = &["approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight"];
+
+/// Whether DataFusion's function `name` makes way for one of ours.
+pub(super) fn is_replaced(name: &str) -> bool {
+    REPLACED.contains(&name) || ENTRIES.iter().any(|entry| entry.name == name)
+}
+
+/// All of ours.
+pub(super) fn aggregate_functions() -> impl Iterator<Item = Arc<AggregateUDF>> {
+    ENTRIES.iter().map(|entry| {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let aliases = entry.aliases.iter().map(|&alias| alias.to_owned()).collect();
+        Arc::new(AggregateUDF::new_from_impl(Ours { entry, aliases, signature }))
+    })
+}
+
+/// The aggregate call of a logical expression over rows of `input`. What has no aggregate of ours is an `Invalid`
+/// error that names it.
 pub fn aggregate_from_datafusion(expr: &Logical, input: &DFSchema) -> crate::base::Result<AggregateCall> {
     let expr = match expr {
         Logical::Alias(alias) => &alias.expr,
@@ -31,67 +118,125 @@ pub fn aggregate_from_datafusion(expr: &Logical, input: &DFSchema) -> crate::bas
     };
     let name = call.func.name();
     let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = &call.params;
-    let refuse = |what: String| Error::unsupported(format!("{what} cannot stand in a stored query yet"));
-    if !order_by.is_empty() {
-        return Err(refuse(format!("ORDER BY inside {name}")));
-    }
-    if null_treatment.is_some() {
-        return Err(refuse(format!("IGNORE NULLS in {name}")));
-    }
-    let function = match name {
-        "count" => AggregateFunction::Count,
-        "sum" => AggregateFunction::Sum,
-        "avg" | "mean" => AggregateFunction::Avg,
-        "min" => AggregateFunction::Min,
-        "max" => AggregateFunction::Max,
-        other => {
-            return Err(refuse(format!("aggregate function {other}"))
-                .with_hint("Stored queries take count, sum, avg, min and max; others work when a view is read."));
+    let (function, shape) = match (Ours::of(&call.func), name) {
+        (Some(ours), _) => (ours.entry.function, ours.entry.shape),
+        (None, "count") => (AggregateFunction::Count, Shape::Plain),
+        (None, "min") => (AggregateFunction::Min, Shape::Plain),
+        (None, "max") => (AggregateFunction::Max, Shape::Plain),
+        (None, other) => {
+            return Err(Error::unsupported(format!("aggregate function {other} cannot stand in a stored query yet"))
+                .with_hint("It works when a view is read."));
         }
     };
-    let filter = filter.as_ref().map(|filter| from_datafusion(filter, input)).transpose()?;
+    let mut filter = filter.as_ref().map(|filter| from_datafusion(filter, input)).transpose()?;
     let all_rows = function == AggregateFunction::Count
         && !distinct
         && args.iter().all(|arg| matches!(arg, Logical::Literal(value, _) if !value.is_null()));
     let schema = sql_schema(input);
-    if all_rows {
+    if all_rows && shape == Shape::Plain {
         return AggregateCall::new(AggregateFunction::CountStar, Vec::new(), false, filter, &schema);
     }
-    let [arg] = &args[..] else {
-        return Err(refuse(format!("{name} of {} arguments", args.len())));
-    };
-    AggregateCall::new(function, vec![from_datafusion(arg, input)?], *distinct, filter, &schema)
-}
-
-/// `sum` or `avg` with PostgreSQL's types, exact for floats.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Exact {
-    function: AggregateFunction,
-    aliases: Vec<String>,
-    signature: Signature,
-}
-
-impl Exact {
-    /// Both functions.
-    pub fn all() -> [Arc<AggregateUDF>; 2] {
-        let exact = |function, aliases| {
-            let signature = Signature::user_defined(Volatility::Immutable);
-            Arc::new(AggregateUDF::new_from_impl(Exact { function, aliases, signature }))
-        };
-        [exact(AggregateFunction::Sum, Vec::new()), exact(AggregateFunction::Avg, vec!["mean".to_owned()])]
+    let mut args = args.iter().map(|arg| from_datafusion(arg, input)).collect::<crate::base::Result<Vec<_>>>()?;
+    if *null_treatment == Some(NullTreatment::IgnoreNulls)
+        && let Some(value) = args.first()
+    {
+        let known = Expr::Is { expr: Box::new(value.clone()), test: Test::Null, negated: true };
+        filter = Some(filter.map_or(known.clone(), |filter| Expr::And(vec![filter, known])));
     }
+    let order = order_by.iter().map(|sort| {
+        let expr = from_datafusion(&sort.expr, input)?;
+        Ok(Order { expr, descending: !sort.asc, nulls_first: sort.nulls_first })
+    });
+    let order = order.collect::<crate::base::Result<Vec<_>>>()?;
+    shape.complete(&mut args);
+    let distinct = *distinct || shape == Shape::Distinct;
+    let call = AggregateCall::new(function, args, distinct, filter, &schema)?.ordered_by(order);
+    check_order(name, &call)?;
+    Ok(call)
+}
 
-    fn argument(args: &AccumulatorArgs) -> Result<SqlType> {
-        match args.expr_fields {
-            [field] => SqlType::from_arrow(field.data_type()).map_err(external),
-            other => datafusion::common::internal_err!("aggregate was given {} arguments", other.len()),
+/// Refuses calls whose answer would depend on the order in which rows come.
+pub(super) fn check_order(name: &str, call: &AggregateCall) -> crate::base::Result<()> {
+    let edge = matches!(call.function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
+    if edge && call.order.is_empty() {
+        return Err(Error::unsupported(format!("{name} without ORDER BY has no answer that the rows decide"))
+            .with_hint(format!("Write {name}(value ORDER BY time), or min or max.")));
+    }
+    if call.distinct
+        && !call.function.is_ordered_set()
+        && call.order.iter().any(|order| !call.args.contains(&order.expr))
+    {
+        return Err(Error::invalid("in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
+            .with_code(sqlstate::INVALID_COLUMN_REFERENCE)
+            .with_hint("Order by the argument itself."));
+    }
+    Ok(())
+}
+
+impl Shape {
+    /// Adds the arguments that the name stands for.
+    fn complete(self, args: &mut Vec<Expr>) {
+        if self == Shape::Half {
+            args.push(half());
         }
     }
 }
 
-impl AggregateUDFImpl for Exact {
+fn half() -> Expr {
+    Expr::Literal(Literal { ty: SqlType::Double, value: Value::Float(FloatBits::from(0.5)) })
+}
+
+/// One of our aggregates, as DataFusion knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Ours {
+    entry: &'static Entry,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl Ours {
+    /// The aggregate behind `udaf`, if it is one of ours.
+    fn of(udaf: &AggregateUDF) -> Option<&Ours> {
+        let inner: &dyn std::any::Any = udaf.inner().as_ref();
+        inner.downcast_ref::<Ours>()
+    }
+
+    /// The types of the arguments as the function has them.
+    fn types(&self, types: &[DataType]) -> Result<Vec<SqlType>> {
+        let mut types = types.iter().map(|ty| self.known(ty)).collect::<Result<Vec<_>>>()?;
+        if self.entry.shape == Shape::Half {
+            types.push(SqlType::Double);
+        }
+        Ok(types)
+    }
+
+    /// The type of an argument; a bare NULL gets one that the function takes.
+    fn known(&self, ty: &DataType) -> Result<SqlType> {
+        use AggregateFunction::*;
+        if !ty.is_null() {
+            return SqlType::from_arrow(ty).map_err(external);
+        }
+        Ok(match self.entry.function {
+            BoolAnd | BoolOr => SqlType::Boolean,
+            BitAnd | BitOr | BitXor => SqlType::Int,
+            StringAgg | ArrayAgg | FirstValue | LastValue | Mode | Min => SqlType::Varchar,
+            _ => SqlType::Double,
+        })
+    }
+
+    /// The call as plain data: columns are the arguments, then what is ordered by.
+    fn call(&self, args: &AccumulatorArgs) -> Result<one_call::Call> {
+        let half = (self.entry.shape == Shape::Half).then(half);
+        let distinct = args.is_distinct || self.entry.shape == Shape::Distinct;
+        let call = one_call::Call::new(self.entry.function, args, distinct, half)?;
+        check_order(self.entry.name, &call.call).map_err(external)?;
+        Ok(call)
+    }
+}
+
+impl AggregateUDFImpl for Ours {
     fn name(&self) -> &str {
-        self.function.name()
+        self.entry.name
     }
 
     fn aliases(&self) -> &[String] {
@@ -103,17 +248,19 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let [ty] = types else {
-            return Err(external(Error::invalid(format!("function {} takes one argument", self.name()))));
-        };
-        let ty = if ty.is_null() { SqlType::Double } else { SqlType::from_arrow(ty).map_err(external)? };
-        self.function.result_type(Some(&ty)).map_err(external)?;
-        Ok(vec![ty.arrow()])
+        let known = self.types(types)?;
+        // What does not fit is told by `return_type`: DataFusion would put its own words around ours here.
+        let wanted = self.entry.function.argument_types(&known).unwrap_or(known);
+        Ok(wanted.iter().take(types.len()).map(SqlType::arrow).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let ty = types.first().map(SqlType::from_arrow).transpose().map_err(external)?;
-        Ok(self.function.result_type(ty.as_ref()).map_err(external)?.arrow())
+        let types = self.types(types)?;
+        Ok(self.entry.function.result_type(&types).map_err(external)?.arrow())
+    }
+
+    fn is_nullable(&self) -> bool {
+        !self.entry.function.is_count()
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -121,27 +268,47 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let argument = Exact::argument(&args)?;
-        if args.is_distinct {
-            return Ok(Box::new(Distinct::new(self.function, &argument).map_err(external)?));
+        let call = self.call(&args)?;
+        if is_summed(&call).map_err(external)? {
+            return Ok(Box::new(Single::new(&call).map_err(external)?));
         }
-        Ok(Box::new(Single::new(self.function, &argument).map_err(external)?))
+        Ok(Box::new(Collected::new(&call).map_err(external)?))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        !args.is_distinct
+        self.call(&args).is_ok_and(|call| is_summed(&call).unwrap_or(false))
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        let argument = Exact::argument(&args)?;
-        Ok(Box::new(Grouped::new(self.function, &argument).map_err(external)?))
+        Ok(Box::new(Grouped::new(&self.call(&args)?).map_err(external)?))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        AggregateOrderSensitivity::Insensitive
+        use AggregateFunction::{ArrayAgg, FirstValue, LastValue, StringAgg};
+        // Only so are the expressions of ORDER BY handed to the accumulator; it puts rows in order itself.
+        match self.entry.function {
+            FirstValue | LastValue | StringAgg | ArrayAgg => AggregateOrderSensitivity::Beneficial,
+            _ => AggregateOrderSensitivity::Insensitive,
+        }
+    }
+
+    fn with_beneficial_ordering(self: Arc<Self>, _: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        Ok(Some(self))
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        self.entry.function.is_ordered_set()
+    }
+
+    fn supports_null_handling_clause(&self) -> bool {
+        use AggregateFunction::{FirstValue, LastValue};
+        matches!(self.entry.function, FirstValue | LastValue)
     }
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
-        ScalarValue::try_from(data_type)
+        match self.entry.function.is_count() {
+            true => Ok(ScalarValue::Int64(Some(0))),
+            false => ScalarValue::try_from(data_type),
+        }
     }
 }

@@ -9,7 +9,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 
-use super::aggregate::Exact;
+use super::aggregate::{aggregate_functions, is_replaced};
 use super::now::{Clock, Refused, is_clock};
 use super::planner::PostgresOperators;
 use super::rule::Checked;
@@ -40,8 +40,8 @@ pub fn session_state_builder() -> SessionStateBuilder {
         functions.extend(scalar_functions());
     }
     if let Some(functions) = builder.aggregate_functions() {
-        functions.retain(|udaf| !matches!(udaf.name(), "sum" | "avg"));
-        functions.extend(Exact::all());
+        functions.retain(|udaf| !is_replaced(udaf.name()));
+        functions.extend(aggregate_functions());
     }
     builder.with_type_planner(Arc::new(PostgresTypes)).with_analyzer_rule(Arc::new(Checked))
 }
@@ -66,7 +66,7 @@ pub fn register_all(registry: &mut dyn FunctionRegistry) -> DataFusionResult<()>
     for udf in scalar_functions() {
         registry.register_udf(udf)?;
     }
-    for udaf in Exact::all() {
+    for udaf in aggregate_functions() {
         registry.register_udaf(udaf)?;
     }
     Ok(())

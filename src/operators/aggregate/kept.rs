@@ -1,32 +1,42 @@
-//! The values that DISTINCT, and min or max under retraction, keep per group: their changes in the open epoch.
+//! The rows that calls keep per group beside their accumulators: their changes in the open epoch.
 //!
-//! An epoch's weights are added up per (group, value) before the state's Bag sees them: within an epoch a value may be
+//! An epoch's weights are added up per (group, row) before the state's Bag sees them: within an epoch a row may be
 //! taken back before it was put in.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, UInt64Array};
-use arrow::compute::take;
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt64Array, new_null_array};
+use arrow::compute::{nullif, take_arrays};
 
 use super::groups::Groups;
 use crate::base::{Error, Result};
-use crate::functions::{Accumulators, Arguments, Keeping};
+use crate::functions::{Accumulators, Aggregates, Arguments, Keeping};
 use crate::state::{BagTable, Read};
 use crate::types::{Column, EncodedRows, RowCodec, Schema, SqlType, Weights};
 
 /// Bytes of the group's number in front of a value: marker and bigint.
 const SLOT_BYTES: usize = 9;
 
-/// One call's kept values.
+/// What a call keeps its rows for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Purpose {
+    /// To know when one comes and goes.
+    Distinct,
+    /// To find the next first one (or last one).
+    Edge { last: bool },
+    /// To work out the answer anew.
+    Fold,
+}
+
+/// One call's kept rows.
 pub(super) struct Kept {
     /// Which call.
     pub call: usize,
-    /// Its Bag among the operator's tables: group key, value → weight.
+    /// Its Bag among the operator's tables: group key, row → weight.
     pub table: usize,
-    /// For max and min: whether the last value is wanted, or the first. `None` for DISTINCT.
-    pub extreme: Option<bool>,
+    purpose: Purpose,
     codec: RowCodec,
-    /// (group, value) pairs changed in this epoch.
+    /// (group, row) pairs changed in this epoch.
     pairs: Groups,
     slots: Vec<u32>,
     weights: Vec<i64>,
@@ -38,28 +48,32 @@ pub(super) struct Kept {
 /// What the pairs of a range of groups do to the call's accumulators; nothing is changed by finding out.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// DISTINCT: values that appear (+1) or disappear (-1), and in which slot (within the range).
+    /// DISTINCT: rows that appear (+1) or disappear (-1), and in which slot (within the range).
     pairs: Vec<u32>,
     weights: Vec<i64>,
-    /// Min and max: slots (within the range) whose value may have gone.
-    pub replaced: Vec<u32>,
+    /// Slots (within the range) whose answer is to be found in the kept rows, in order.
+    replaced: Vec<u32>,
+    /// How many rows of such a slot must be read for its first (or last) one to be among them.
+    depths: Vec<u32>,
 }
 
 impl Kept {
     /// For `call`, with table number `table`; `None` if it needs nothing beside its accumulator.
     pub fn new(call: usize, table: usize, keeping: &Keeping) -> Option<Kept> {
-        let (value, extreme) = match keeping {
+        let (row, purpose) = match keeping {
             Keeping::Accumulator => return None,
-            Keeping::Distinct { value } => (value, None),
-            Keeping::Extreme { value, last } => (value, Some(*last)),
+            Keeping::Distinct { row } => (row, Purpose::Distinct),
+            Keeping::Extreme { row, last } => (row, Purpose::Edge { last: *last }),
+            Keeping::Multiset { row } => (row, Purpose::Fold),
         };
-        let column = |name: &str, ty: SqlType| Column { name: name.to_owned(), ty, nullable: false };
-        let schema = Schema::new(vec![column("group", SqlType::BigInt), column("value", value.clone())]);
+        let column = |ty: &SqlType| Column { name: "kept".to_owned(), ty: ty.clone(), nullable: row.len() > 1 };
+        let mut schema = Schema::new(vec![Column { name: "group".to_owned(), ty: SqlType::BigInt, nullable: false }]);
+        schema.columns.extend(row.iter().map(column));
         Some(Kept {
             call,
             table,
-            extreme,
-            codec: RowCodec::new(vec![value.clone()]),
+            purpose,
+            codec: RowCodec::new(row.clone()),
             pairs: Groups::new(&schema, None),
             slots: Vec::new(),
             weights: Vec::new(),
@@ -70,16 +84,16 @@ impl Kept {
 
     /// Takes in a batch: row `i` belongs to group `groups[i]`.
     pub fn update(&mut self, arguments: &Arguments, groups: &[u32], weights: &Weights) -> Result<()> {
-        let values =
-            arguments.values(self.call).ok_or_else(|| Error::internal("DISTINCT, min or max has no argument"))?;
+        let columns = arguments.columns(self.call);
         let rows: Vec<u64> =
             (0..groups.len()).filter(|&row| arguments.counts(self.call, row)).map(|row| row as u64).collect();
         let slots = Int64Array::from_iter_values(rows.iter().map(|&row| i64::from(groups[row as usize])));
-        let values = match rows.len() == groups.len() {
-            true => Arc::clone(values),
-            false => take(values, &UInt64Array::from(rows.clone()), None)?,
-        };
-        self.pairs.assign(&[Arc::new(slots), values], rows.len(), &mut self.ids)?;
+        let mut keyed: Vec<ArrayRef> = vec![Arc::new(slots)];
+        match rows.len() == groups.len() {
+            true => keyed.extend(columns.iter().cloned()),
+            false => keyed.extend(take_arrays(columns, &UInt64Array::from(rows.clone()), None)?),
+        }
+        self.pairs.assign(&keyed, rows.len(), &mut self.ids)?;
         self.slots.resize(self.pairs.len(), 0);
         self.weights.resize(self.pairs.len(), 0);
         for (&pair, &row) in self.ids.iter().zip(&rows) {
@@ -115,13 +129,12 @@ impl Kept {
         &self.sorted[place(from)..place(to)]
     }
 
-    fn value(&self, pair: u32) -> &[u8] {
+    fn row(&self, pair: u32) -> &[u8] {
         &self.pairs.keys().row(pair as usize)[SLOT_BYTES..]
     }
 
-    fn values(&self, pairs: &[u32]) -> Result<ArrayRef> {
-        let mut columns = self.codec.decode(pairs.iter().map(|&pair| self.value(pair)))?;
-        columns.pop().ok_or_else(|| Error::internal("a kept value has no column"))
+    fn columns(&self, pairs: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.codec.decode(pairs.iter().map(|&pair| self.row(pair)))
     }
 
     fn slot(&self, pair: u32, from: usize) -> usize {
@@ -135,83 +148,154 @@ impl Kept {
         let mut rows = EncodedRows::with_capacity(pairs.len(), 0);
         for &pair in pairs {
             pair_keys.push(keys.row(self.slot(pair, from)));
-            rows.push(self.value(pair));
+            rows.push(self.row(pair));
         }
         bag.missing_rows(&pair_keys, &rows)
     }
 
-    /// What the pairs of groups `from .. to` do; `new` has taken in the epoch's insertions.
+    /// What the pairs of groups `from .. to` do; `new` has taken in the epoch's insertions. `shows`: for which slots
+    /// answers are needed that were not kept so far; `None` where they were.
     pub fn effects(
         &self,
         bag: &BagTable,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
         keys: &EncodedRows,
-        new: &Accumulators,
+        (aggregates, new): (&Aggregates, &Accumulators),
+        shows: Option<&[bool]>,
     ) -> Result<Effects> {
         let mut effects = Effects::default();
         let mut gone = Vec::new();
         for &pair in self.range(from, to) {
             let weight = self.weights[pair as usize];
-            let before = bag.weight(keys.row(self.slot(pair, from)), self.value(pair))?;
+            let before = bag.weight(keys.row(self.slot(pair, from)), self.row(pair))?;
             let after = before.saturating_add(weight);
             if after < 0 {
                 return Err(Error::internal("a value was taken back from a group more often than it was put in"));
             }
-            match self.extreme {
-                None if (before > 0) != (after > 0) => {
+            match self.purpose {
+                Purpose::Distinct if (before > 0) != (after > 0) => {
                     effects.pairs.push(pair);
                     effects.weights.push(if after > 0 { 1 } else { -1 });
                 }
-                Some(_) if after == 0 => gone.push(pair),
-                None | Some(_) => {}
+                Purpose::Edge { .. } if after == 0 => gone.push(pair),
+                Purpose::Distinct | Purpose::Edge { .. } | Purpose::Fold => {}
             }
         }
-        if !gone.is_empty() {
-            let values = self.values(&gone)?;
-            for (row, &pair) in gone.iter().enumerate() {
-                let slot = self.slot(pair, from);
-                if new.holds(self.call, slot, &values, row) {
-                    effects.replaced.push(slot as u32);
+        match self.purpose {
+            Purpose::Distinct => {}
+            Purpose::Edge { .. } => self.edges(&gone, from, (aggregates, new), &mut effects)?,
+            Purpose::Fold => match shows {
+                Some(shows) => effects.replaced.extend((0..(to - from) as u32).filter(|&slot| shows[slot as usize])),
+                None => {
+                    let changed = self.range(from, to).iter().filter(|&&pair| self.weights[pair as usize] != 0);
+                    effects.replaced.extend(changed.map(|&pair| self.slot(pair, from) as u32));
+                    effects.replaced.dedup();
                 }
-            }
+            },
         }
         Ok(effects)
+    }
+
+    /// Finds the slots whose first (or last) row goes, and how deep the next one may lie: behind all that go.
+    fn edges(
+        &self,
+        gone: &[u32],
+        from: usize,
+        (aggregates, new): (&Aggregates, &Accumulators),
+        effects: &mut Effects,
+    ) -> Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let values = aggregates.edge(self.call, &self.columns(gone)?)?;
+        let mut at = 0;
+        // Pairs come by slot.
+        for same in gone.chunk_by(|a, b| self.slot(*a, from) == self.slot(*b, from)) {
+            let slot = self.slot(same[0], from);
+            if (at..at + same.len()).any(|row| new.holds(self.call, slot, &values, row)) {
+                effects.replaced.push(slot as u32);
+                effects.depths.push(same.len() as u32 + 1);
+            }
+            at += same.len();
+        }
+        Ok(())
+    }
+
+    /// The reads needed before [`Kept::apply`]: of the rows in which answers are found.
+    pub fn missing_rows(&self, bag: &BagTable, keys: &EncodedRows, effects: &Effects) -> Option<Read> {
+        let mut whole = EncodedRows::with_capacity(effects.replaced.len(), 0);
+        effects.replaced.iter().for_each(|&slot| whole.push(keys.row(slot as usize)));
+        match self.purpose {
+            Purpose::Distinct => None,
+            Purpose::Edge { last } => bag.missing_ends(&whole, &effects.depths, last),
+            Purpose::Fold => bag.missing(&whole),
+        }
     }
 
     /// Changes the bag, and the accumulators by what that means for them.
     pub fn apply(
         &self,
         bag: &mut BagTable,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
         keys: &EncodedRows,
         effects: &Effects,
-        new: &mut Accumulators,
+        (aggregates, new): (&Aggregates, &mut Accumulators),
     ) -> Result<()> {
         for &pair in self.range(from, to) {
-            bag.add(keys.row(self.slot(pair, from)), self.value(pair), self.weights[pair as usize])?;
+            bag.add(keys.row(self.slot(pair, from)), self.row(pair), self.weights[pair as usize])?;
         }
         if !effects.pairs.is_empty() {
             let slots: Vec<u32> = effects.pairs.iter().map(|&pair| self.slot(pair, from) as u32).collect();
             let weights = Weights::from_vec(effects.weights.clone());
-            new.update_call(self.call, &self.values(&effects.pairs)?, &slots, &weights)?;
+            new.update_call(self.call, &self.columns(&effects.pairs)?, &slots, &weights)?;
         }
-        self.replace(bag, keys, &effects.replaced, new)
+        match self.purpose {
+            Purpose::Distinct => Ok(()),
+            Purpose::Edge { last } => self.next_edges(bag, keys, &effects.replaced, last, (aggregates, new)),
+            Purpose::Fold => self.fold(bag, keys, &effects.replaced, (aggregates, new)),
+        }
     }
 
-    fn replace(&self, bag: &BagTable, keys: &EncodedRows, slots: &[u32], new: &mut Accumulators) -> Result<()> {
-        let Some(last) = self.extreme.filter(|_| !slots.is_empty()) else { return Ok(()) };
-        let null = RowCodec::new(self.codec.types().to_vec())
-            .encode(&[arrow::array::new_null_array(&self.codec.types()[0].arrow(), 1)])?;
+    /// Has answers worked out anew for `slots`, whose keys are rows of `keys`; nothing where they are not.
+    pub fn fold(
+        &self,
+        bag: &BagTable,
+        keys: &EncodedRows,
+        slots: &[u32],
+        (aggregates, new): (&Aggregates, &mut Accumulators),
+    ) -> Result<()> {
+        if slots.is_empty() || self.purpose != Purpose::Fold {
+            return Ok(());
+        }
+        let mut folding = aggregates.folding(self.call)?;
+        for &slot in slots {
+            folding.group(bag.rows(keys.row(slot as usize))?.filter(|&(_, weight)| weight > 0))?;
+        }
+        new.replace(self.call, slots, &folding.finish()?)
+    }
+
+    fn next_edges(
+        &self,
+        bag: &BagTable,
+        keys: &EncodedRows,
+        slots: &[u32],
+        last: bool,
+        (aggregates, new): (&Aggregates, &mut Accumulators),
+    ) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let nothing: Vec<ArrayRef> = self.codec.types().iter().map(|ty| new_null_array(&ty.arrow(), 1)).collect();
+        let nothing = self.codec.encode(&nothing)?;
         let mut rows = Vec::with_capacity(slots.len());
+        let mut none = Vec::with_capacity(slots.len());
         for &slot in slots {
             let key = keys.row(slot as usize);
             let found = if last { bag.last(key)? } else { bag.first(key)? };
-            rows.push(found.map_or_else(|| null.row(0), |(row, _)| row));
+            none.push(found.is_none());
+            rows.push(found.map_or_else(|| nothing.row(0), |(row, _)| row));
         }
-        let mut columns = self.codec.decode(rows)?;
-        let values = columns.pop().ok_or_else(|| Error::internal("a kept value has no column"))?;
-        new.replace(self.call, slots, &values)
+        let values = aggregates.edge(self.call, &self.codec.decode(rows)?)?;
+        new.replace(self.call, slots, &nullif(&values, &BooleanArray::from(none))?)
     }
 }

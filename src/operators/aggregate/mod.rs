@@ -1,8 +1,8 @@
-//! `aggregate`: GROUP BY with count, sum, avg, min, max, DISTINCT and FILTER, over insertions and retractions.
+//! `aggregate`: GROUP BY with every aggregate of `functions`, over insertions and retractions.
 //!
 //! ```text
 //!  on_delta       rows ─▶ groups of this epoch (numbers) ─▶ partial accumulators in flat vectors
-//!                     └─▶ (group, value) weights of DISTINCT, min and max under retraction
+//!                     └─▶ (group, row) weights for calls that keep rows: DISTINCT, min, percentiles, …
 //!  on_epoch_end   per changed group, in slices:  stored ⊕ partial = new;  -stored +new if they differ;  store new
 //!                 then, where a window's end is a key: groups that the watermark has reached are shown and freed
 //! ```
@@ -10,7 +10,11 @@
 //! | table | kind | order | key | row or value |
 //! |---|---|---|---|---|
 //! | 0 `groups` | Map; Ordered if windows close | none; the window's end | group key | the accumulators, see `functions/aggregate` |
-//! | 1… `values_{call}` | Bag | | group key | one value, for calls that keep them |
+//! | 1… `values_{call}` | Bag | | group key | what the call orders by and its arguments, for calls that keep them |
+//!
+//! Sums and counts are added to and taken from. Min, max, first and last read one end of their kept rows, when theirs
+//! goes. What can only be worked out anew (percentiles, mode, string_agg) goes once per epoch through all kept rows of
+//! each group that changed; with EMIT ON WINDOW CLOSE once, at the close.
 //!
 //! A row for which an argument or FILTER faults counts for no call and leaves on port 2. A result that faults (a sum
 //! beyond its type) leaves on port 2 with the group's key, and comes back to port 0 when it fits again.
@@ -59,8 +63,8 @@ impl AggregateSpec {
         for (call, keeping) in self.aggregates()?.keeping().into_iter().enumerate() {
             match keeping {
                 Keeping::Accumulator => {}
-                Keeping::Distinct { value } | Keeping::Extreme { value, .. } => {
-                    tables.push(TableSpec::bag(format!("values_{call}"), keys.clone(), vec![value]));
+                Keeping::Distinct { row } | Keeping::Extreme { row, .. } | Keeping::Multiset { row } => {
+                    tables.push(TableSpec::bag(format!("values_{call}"), keys.clone(), row));
                 }
             }
         }

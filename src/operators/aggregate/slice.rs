@@ -56,7 +56,7 @@ impl Aggregate {
         // From here on everything is in memory, and the state may change.
         for (kept, effects) in self.kept.iter().zip(&effects) {
             let bag = state.bag(kept.table)?;
-            kept.apply(bag, from, to, &slice.keys, effects, &mut slice.new)?;
+            kept.apply(bag, (from, to), &slice.keys, effects, (&self.aggregates, &mut slice.new))?;
         }
         self.show(&slice, out)?;
         self.store(&slice, state)?;
@@ -149,13 +149,18 @@ impl Aggregate {
     /// What the kept values do, and the reads that doing it needs.
     fn effects(&self, slice: &Slice, state: &mut OperatorState) -> Result<(Vec<Effects>, Vec<Read>)> {
         let (mut all, mut reads) = (Vec::with_capacity(self.kept.len()), Vec::new());
+        let shows = match self.spec.emit {
+            Emit::Changes => None,
+            Emit::WindowClose { .. } => Some(slice.closing.as_slice()),
+        };
+        let mut closing = EncodedRows::default();
+        (0..slice.keys.len()).filter(|&slot| slice.closing[slot]).for_each(|slot| closing.push(slice.keys.row(slot)));
         for kept in &self.kept {
             let bag = state.bag(kept.table)?;
-            let effects = kept.effects(bag, slice.from, slice.to, &slice.keys, &slice.new)?;
-            let mut whole = EncodedRows::with_capacity(effects.replaced.len(), 0);
-            effects.replaced.iter().for_each(|&slot| whole.push(slice.keys.row(slot as usize)));
-            (0..slice.keys.len()).filter(|&slot| slice.closing[slot]).for_each(|slot| whole.push(slice.keys.row(slot)));
-            reads.extend(bag.missing(&whole));
+            let range = (slice.from, slice.to);
+            let effects = kept.effects(bag, range, &slice.keys, (&self.aggregates, &slice.new), shows)?;
+            reads.extend(kept.missing_rows(bag, &slice.keys, &effects));
+            reads.extend(bag.missing(&closing));
             all.push(effects);
         }
         Ok((all, reads))
@@ -237,6 +242,10 @@ impl Aggregate {
         })?;
         for kept in &self.kept {
             let bag = state.bag(kept.table)?;
+            if shows {
+                let slots: Vec<u32> = (0..keys.len() as u32).collect();
+                kept.fold(bag, &keys, &slots, (&self.aggregates, &mut last))?;
+            }
             keys.iter().try_for_each(|key| bag.delete_key(key))?;
         }
         if shows {

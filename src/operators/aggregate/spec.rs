@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::functions::{AggregateCall, AggregateFunction, Named};
+use crate::functions::{AggregateCall, Aggregates, Keeping, Named};
 use crate::operators::spec::names;
 use crate::types::{Column, Schema};
 
@@ -69,12 +69,7 @@ impl AggregateSpec {
             return Err(Error::internal(format!("group key {place} should be a window's end, a timestamp")));
         }
         columns.extend(self.calls.iter().map(|call| {
-            let nullable = match call.function {
-                AggregateFunction::CountStar | AggregateFunction::Count => false,
-                AggregateFunction::Sum | AggregateFunction::Avg | AggregateFunction::Min | AggregateFunction::Max => {
-                    true
-                }
-            };
+            let nullable = !call.function.is_count();
             Column { name: call.function.name().to_owned(), ty: call.ty.clone(), nullable }
         }));
         Ok(Schema::new(columns))
@@ -97,15 +92,26 @@ impl AggregateSpec {
         if self.append_only {
             text.push_str(", append-only");
         }
+        let folded = self.calls_that(|keeping| match keeping {
+            Keeping::Multiset { .. } => true,
+            Keeping::Accumulator | Keeping::Distinct { .. } | Keeping::Extreme { .. } => false,
+        });
+        if !folded.is_empty() {
+            text.push_str(&format!("; anew per changed group: {folded}"));
+        }
         text
     }
 
     fn call_text(&self, call: &AggregateCall) -> String {
-        let named = |expr| Named { expr, input: &self.input };
-        let arg = call.args.first().map_or_else(|| "*".to_owned(), |arg| named(arg).to_string());
-        let distinct = if call.distinct { "DISTINCT " } else { "" };
-        let filter = call.filter.as_ref().map_or_else(String::new, |f| format!(" FILTER (WHERE {})", named(f)));
-        format!("{}({distinct}{arg}){filter}", call.function.name())
+        call.text(|expr| Named { expr, input: &self.input }.to_string())
+    }
+
+    /// The calls whose kept rows are of the kind that `of` says.
+    fn calls_that(&self, of: impl Fn(&Keeping) -> bool) -> String {
+        let Ok(aggregates) = Aggregates::new(&self.calls, &self.input, self.append_only) else { return String::new() };
+        let keeping = aggregates.keeping();
+        let names = self.calls.iter().zip(&keeping).filter(|(_, keeping)| of(keeping));
+        names.map(|(call, _)| self.call_text(call)).collect::<Vec<_>>().join(", ")
     }
 
     /// What bounds the state.
@@ -125,9 +131,12 @@ impl AggregateSpec {
     }
 
     fn with_values(&self, mut text: String) -> String {
-        let extreme = |call: &AggregateCall| matches!(call.function, AggregateFunction::Min | AggregateFunction::Max);
-        if self.calls.iter().any(|call| if extreme(call) { !self.append_only } else { call.distinct }) {
-            text.push_str(", and the distinct values that DISTINCT, min or max counts in each");
+        let kept = self.calls_that(|keeping| match keeping {
+            Keeping::Distinct { .. } | Keeping::Extreme { .. } | Keeping::Multiset { .. } => true,
+            Keeping::Accumulator => false,
+        });
+        if !kept.is_empty() {
+            text.push_str(&format!(", and the distinct rows in each that {kept} read"));
         }
         text
     }

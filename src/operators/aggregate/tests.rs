@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::base::random::Random;
-use crate::functions::{AggregateCall, AggregateFunction, BinaryOp, Expr, Literal};
+use crate::functions::{AggregateCall, AggregateFunction, BinaryOp, Expr, FloatBits, Literal, Order, Value};
 use crate::operators::workbench::{Case, Moment, RandomRows, ZSet, run_cases, run_scripts, schema};
 use crate::operators::{MAIN_PORT, OperatorSpec, fault_schema};
-use crate::types::{EncodedRows, Schema};
+use crate::types::Schema;
 
 /// Columns of [`input`] by name.
 const K: usize = 0;
@@ -94,8 +94,8 @@ fn answer(spec: &AggregateSpec, moment: &Moment<'_>) -> Vec<ZSet> {
     for group in groups.values().filter(|group| is_shown(spec, group, moment.watermark)) {
         let mut columns = group.key.clone();
         let mut fault = None;
-        for (place, call) in spec.calls.iter().enumerate() {
-            let (value, reason) = compute(call, place, &group.rows, &arguments);
+        for place in 0..spec.calls.len() {
+            let (value, reason) = compute(spec, place, &group.rows, &arguments);
             columns.push(value);
             fault = fault.or(reason);
         }
@@ -124,61 +124,118 @@ fn is_shown(spec: &AggregateSpec, group: &Group, watermark: Watermark) -> bool {
     if ends.is_null(0) { watermark == Watermark::END } else { watermark.closes(ends.value(0)) }
 }
 
-/// One call over one group: DISTINCT by a set of values, then a single batch without retractions.
+/// One call over one group, in one batch without retractions; DISTINCT by a set of rows.
 fn compute(
-    call: &AggregateCall,
+    spec: &AggregateSpec,
     place: usize,
     rows: &[(usize, i64)],
     arguments: &crate::functions::Arguments,
 ) -> (ArrayRef, Option<String>) {
     let mut counted: Vec<(usize, i64)> =
         rows.iter().copied().filter(|(row, _)| arguments.counts(place, *row)).collect();
-    let values = arguments.values(place);
-    if let Some(values) = values.filter(|_| call.distinct) {
-        let codec = RowCodec::new(vec![SqlType::from_arrow(values.data_type()).unwrap()]);
-        let encoded: EncodedRows = codec.encode(&[Arc::clone(values)]).unwrap();
+    let columns = arguments.columns(place);
+    let types = columns.iter().map(|column| SqlType::from_arrow(column.data_type()).unwrap()).collect();
+    let encoded = RowCodec::new(types).encode_rows(columns, arguments_rows(columns, rows)).unwrap();
+    let aggregates = Aggregates::new(&spec.calls, &spec.input, true).unwrap();
+    if let Keeping::Multiset { .. } = aggregates.keeping()[place] {
+        let mut kept: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        counted.iter().for_each(|(row, weight)| *kept.entry(encoded.row(*row).to_vec()).or_default() += weight);
+        let mut folding = aggregates.folding(place).unwrap();
+        folding.group(kept.iter().map(|(row, weight)| (row.as_slice(), *weight))).unwrap();
+        return (folding.finish().unwrap(), None);
+    }
+    if matches!(aggregates.keeping()[place], Keeping::Distinct { .. }) {
         let mut seen = BTreeSet::new();
         counted.retain(|(row, _)| seen.insert(encoded.row(*row).to_vec()));
         counted.iter_mut().for_each(|(_, weight)| *weight = 1);
     }
     let indices = arrow::array::UInt64Array::from_iter_values(counted.iter().map(|(row, _)| *row as u64));
     let weights: Vec<i64> = counted.iter().map(|(_, weight)| *weight).collect();
-    let column = match values {
-        Some(values) => arrow::compute::take(values, &indices, None).unwrap(),
-        None => Arc::new(arrow::array::Int64Array::from(vec![0; weights.len()])),
-    };
-    let ty = SqlType::from_arrow(column.data_type()).unwrap();
-    let one = Schema::new(vec![crate::types::Column::new("v", ty)]);
-    let args = call.args.iter().map(|_| Expr::Column(0)).collect();
-    let plain = AggregateCall { function: call.function, args, distinct: false, filter: None, ty: call.ty.clone() };
-    let aggregates = Aggregates::new(&[plain], &one, true).unwrap();
+    let groups = vec![0; weights.len()];
+    if columns.is_empty() {
+        let count: i64 = weights.iter().sum();
+        return (Arc::new(arrow::array::Int64Array::from(vec![count])), None);
+    }
+    let columns = arrow::compute::take_arrays(columns, &indices, None).unwrap();
     let mut accumulators = aggregates.accumulators();
     accumulators.resize(1);
-    let batch = arrow::array::RecordBatch::try_new(one.arrow(), vec![column]).unwrap();
-    let arguments = aggregates.arguments(&batch).unwrap();
-    accumulators.update(&arguments, &vec![0; weights.len()], &Weights::from_vec(weights)).unwrap();
-    let done = accumulators.finish(0, 1).unwrap().remove(0);
+    accumulators.update_call(place, &columns, &groups, &Weights::from_vec(weights)).unwrap();
+    let done = accumulators.finish(0, 1).unwrap().remove(place);
     (done.values, done.faults.map(|faults| faults.reason(0).to_owned()))
+}
+
+fn arguments_rows(columns: &[ArrayRef], rows: &[(usize, i64)]) -> usize {
+    columns.first().map_or(rows.len(), |column| column.len())
 }
 
 fn random_call(random: &mut Random) -> AggregateCall {
     use AggregateFunction::*;
-    let function = *random.pick(&[CountStar, Count, Sum, Avg, Min, Max]).unwrap();
-    let arg = match function {
-        CountStar => None,
-        Count | Min | Max => Some(Expr::Column(*random.pick(&[K, G, X, Y, N, END]).unwrap())),
-        Sum | Avg => Some(match random.below(4) {
-            0 => ratio(),
-            _ => Expr::Column(*random.pick(&[K, X, Y, N]).unwrap()),
-        }),
+    let functions = [
+        CountStar,
+        Count,
+        Sum,
+        Avg,
+        Min,
+        Max,
+        BoolAnd,
+        BoolOr,
+        BitAnd,
+        BitOr,
+        BitXor,
+        VarSamp,
+        StddevPop,
+        CovarPop,
+        Corr,
+        RegrSlope,
+        RegrIntercept,
+        RegrCount,
+        FirstValue,
+        LastValue,
+        StringAgg,
+        ArrayAgg,
+        PercentileCont,
+        PercentileDisc,
+        Mode,
+    ];
+    let function = *random.pick(&functions).unwrap();
+    let mut column = |of: &[usize]| Expr::Column(*random.pick(of).unwrap());
+    let any = [K, G, X, Y, N, END];
+    let numbers = [K, X, Y, N];
+    let args = match function {
+        CountStar => Vec::new(),
+        Count | Min | Max | FirstValue | LastValue | ArrayAgg | Mode => vec![column(&any)],
+        Sum | Avg | VarSamp | StddevPop => {
+            vec![if column(&numbers) == Expr::Column(K) { ratio() } else { column(&numbers) }]
+        }
+        BoolAnd | BoolOr => vec![Expr::binary(BinaryOp::Less, column(&[K, X]), Expr::Literal(Literal::bigint(1)))],
+        BitAnd | BitOr | BitXor => vec![column(&[K, X])],
+        StringAgg => vec![column(&[G]), column(&[G])],
+        PercentileCont => vec![column(&numbers), fraction(random)],
+        PercentileDisc => vec![column(&any), fraction(random)],
+        _ => vec![column(&numbers), column(&numbers)],
     };
     let filter = match random.below(6) {
         0 => Some(Expr::binary(BinaryOp::Less, Expr::Column(X), Expr::Literal(Literal::bigint(1)))),
         1 => Some(Expr::binary(BinaryOp::GreaterEqual, ratio(), Expr::Literal(Literal::bigint(0)))),
         _ => None,
     };
-    let distinct = function != CountStar && random.one_in(3);
-    call(function, arg, distinct, filter)
+    let mut order = |expr: Expr| {
+        let (descending, nulls_first) = (random.one_in(2), random.one_in(2));
+        Order { expr, descending, nulls_first }
+    };
+    let order = match function {
+        FirstValue | LastValue => vec![order(Expr::Column(Y)), order(Expr::Column(G))],
+        StringAgg | ArrayAgg => vec![order(Expr::Column(X))],
+        PercentileCont | PercentileDisc | Mode => vec![order(args[0].clone())],
+        _ => Vec::new(),
+    };
+    let distinct = !matches!(function, CountStar | FirstValue | LastValue) && random.one_in(3);
+    AggregateCall::new(function, args, distinct, filter, &input()).unwrap().ordered_by(order)
+}
+
+fn fraction(random: &mut Random) -> Expr {
+    let value = Value::Float(FloatBits::from(*random.pick(&[0.0, 0.25, 0.5, 0.9, 1.0]).unwrap()));
+    Expr::Literal(Literal { ty: SqlType::Double, value })
 }
 
 fn random_spec(random: &mut Random) -> AggregateSpec {
@@ -221,7 +278,7 @@ fn speaks_once(keys: usize) -> impl Fn(&[(usize, DeltaBatch)]) {
 
 #[test]
 fn random_input_is_every_group_anew() {
-    run_cases("aggregate::tests::random_input_is_every_group_anew", 400, |random: &mut Random| {
+    run_cases("aggregate::tests::random_input_is_every_group_anew", 1000, |random: &mut Random| {
         let spec = random_spec(random);
         Case {
             inputs: vec![RandomRows { schema: input(), extremes: random.one_in(2) }],

@@ -118,7 +118,7 @@ impl Lowering {
         let keys = columns.len();
         let mut read = BTreeSet::new();
         for call in &calls {
-            call.args.iter().chain(&call.filter).for_each(|expr| read.extend(expr.columns()));
+            call.exprs().for_each(|expr| read.extend(expr.columns()));
         }
         let read: Vec<usize> = read.into_iter().collect();
         for &column in &read {
@@ -126,7 +126,7 @@ impl Lowering {
         }
         let place = |column: usize| keys + read.iter().position(|&known| known == column).unwrap_or(column);
         for call in &mut calls {
-            call.args.iter_mut().chain(&mut call.filter).for_each(|expr| expr.map_columns(&mut |i| place(i)));
+            call.exprs_mut().for_each(|expr| expr.map_columns(&mut |i| place(i)));
         }
         let end = match grouped_window {
             None => None,

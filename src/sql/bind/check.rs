@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::Volatility;
 use sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, JoinOperator, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, Visit, Visitor,
 };
 
 use super::BindMode;
@@ -279,7 +279,14 @@ impl Checker<'_> {
                 at,
             ));
         }
-        if aggregate.is_some() { aggregate_in_stored(function, name, at) } else { Ok(()) }
+        if aggregate.is_some() && name == "nth_value" {
+            return Err(refused_stored(
+                &format!("aggregate {name}()"),
+                "Aggregate so in the SELECT that reads the view; first_value and last_value work here.",
+                at,
+            ));
+        }
+        Ok(())
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
@@ -298,24 +305,4 @@ fn undefined(name: &str, hint: Option<String>, at: usize) -> Error {
     let error = Error::invalid(format!("function \"{name}\" does not exist")).with_code(sqlstate::UNDEFINED_FUNCTION);
     let error = if at > 0 { error.at(at) } else { error };
     super::errors::hinted(error, hint)
-}
-
-fn aggregate_in_stored(function: &Function, name: &str, at: usize) -> Result<()> {
-    if !["count", "sum", "avg", "mean", "min", "max"].contains(&name) {
-        return Err(refused_stored(
-            &format!("aggregate {name}()"),
-            "Use count, sum, avg, min or max here, or aggregate in the SELECT that reads the view.",
-            at,
-        ));
-    }
-    let ordered = match &function.args {
-        FunctionArguments::List(list) => {
-            list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
-        }
-        FunctionArguments::None | FunctionArguments::Subquery(_) => false,
-    };
-    if ordered || !function.within_group.is_empty() || function.null_treatment.is_some() {
-        return Err(refused_stored(&format!("an order inside {name}()"), "Leave ORDER BY inside the call out.", at));
-    }
-    Ok(())
 }

@@ -5,6 +5,8 @@ use millstream::types::SqlType;
 
 use super::tables::Table;
 
+#[path = "aggregates.rs"]
+mod aggregates;
 #[path = "joins.rs"]
 mod joins;
 
@@ -21,6 +23,11 @@ pub enum Feature {
     Sum,
     Avg,
     MinMax,
+    BitsAndBooleans,
+    Moments,
+    Percentiles,
+    FirstLast,
+    StringAgg,
     AggregateFilter,
     Having,
     Join,
@@ -54,6 +61,11 @@ impl Feature {
         Feature::Sum,
         Feature::Avg,
         Feature::MinMax,
+        Feature::BitsAndBooleans,
+        Feature::Moments,
+        Feature::Percentiles,
+        Feature::FirstLast,
+        Feature::StringAgg,
         Feature::AggregateFilter,
         Feature::Having,
         Feature::Join,
@@ -196,13 +208,14 @@ impl Generator {
 
     /// The view number `i` of its round.
     pub fn view(&mut self, random: &mut Random, i: usize) -> View {
-        let mut draft = match i % 11 {
+        let mut draft = match i % 13 {
             0 => self.projected(random),
             1 | 2 => self.grouped(random),
             3 => self.windowed(random, true),
             4 => self.windowed(random, false),
             5 | 6 => self.joined(random),
             7..=9 => self.join_of_any_kind(random),
+            10 | 11 => self.aggregated(random),
             _ => return self.union(random, i),
         };
         if draft.reads.iter().any(|name| name.starts_with('v')) {
