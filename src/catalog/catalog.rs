@@ -1,9 +1,9 @@
 //! The catalog: which names there are, and how a name in a statement finds its relation.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::relation::{Relation, RelationKind, SCHEMAS, schemas};
+use super::relation::{Relation, RelationKind, schemas};
 use super::system::system_relations;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::types::{JobId, RelationId};
@@ -18,6 +18,10 @@ pub struct Catalog {
     pub(super) relations: Arc<BTreeMap<RelationId, Arc<Relation>>>,
     /// By schema and name.
     pub(super) names: Arc<HashMap<(String, String), RelationId>>,
+    /// Schemas that users made.
+    pub(super) schemas: Arc<BTreeSet<String>>,
+    /// Where names without a schema are looked up.
+    pub(super) path: Arc<[String]>,
     /// The smallest numbers never given out.
     pub(super) next_relation: u64,
     pub(super) next_job: u64,
@@ -25,7 +29,14 @@ pub struct Catalog {
 
 impl Default for Catalog {
     fn default() -> Self {
-        Catalog { relations: Arc::default(), names: Arc::default(), next_relation: 1, next_job: 1 }
+        Catalog {
+            relations: Arc::default(),
+            names: Arc::default(),
+            schemas: Arc::default(),
+            path: [schemas::PUBLIC.to_owned()].into(),
+            next_relation: 1,
+            next_job: 1,
+        }
     }
 }
 
@@ -131,7 +142,7 @@ impl Catalog {
         found
     }
 
-    /// The relation called `name`, in `schema` or else along the search path (public, then ms_catalog).
+    /// The relation called `name`, in `schema` or else along the search path, and then in ms_catalog.
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
         let here = |schema: &str| match schema {
             schemas::CATALOG => system_relations().iter().find(|relation| relation.name == name).map(Arc::clone),
@@ -139,7 +150,7 @@ impl Catalog {
         };
         match schema {
             Some(schema) => here(schema),
-            None => here(schemas::PUBLIC).or_else(|| here(schemas::CATALOG)),
+            None => self.path.iter().find_map(|schema| here(schema)).or_else(|| here(schemas::CATALOG)),
         }
     }
 
@@ -148,11 +159,8 @@ impl Catalog {
         if let Some(relation) = self.find(schema, name) {
             return Ok(relation);
         }
-        if let Some(schema) = schema
-            && !SCHEMAS.contains(&schema)
-        {
-            let error = Error::invalid(format!("schema \"{schema}\" does not exist"));
-            return Err(hinted(error.with_code(sqlstate::INVALID_SCHEMA_NAME), did_you_mean(schema, SCHEMAS)));
+        if let Some(schema) = schema {
+            self.require_schema(schema)?;
         }
         let full = schema.map_or(name.to_owned(), |schema| format!("{schema}.{name}"));
         let error = Error::invalid(format!("relation \"{full}\" does not exist")).with_code(sqlstate::UNDEFINED_TABLE);
@@ -164,7 +172,7 @@ impl Catalog {
         candidates.extend(system_relations().iter().map(Arc::as_ref));
         let visible = |relation: &&&Relation| match schema {
             Some(schema) => relation.schema_name == schema,
-            None => relation.schema_name == schemas::PUBLIC || relation.schema_name == schemas::CATALOG,
+            None => relation.schema_name == schemas::CATALOG || self.path.contains(&relation.schema_name),
         };
         let names = candidates.iter().filter(visible).map(|relation| relation.name.as_str());
         if let Some(hint) = did_you_mean(name, names) {
@@ -181,12 +189,10 @@ impl Catalog {
     }
 
     /// Whether a relation of that kind could be called `name`.
-    fn check_name(&self, schema: &str, name: &str, kind: RelationKind) -> Result<()> {
-        if !SCHEMAS.contains(&schema) {
-            let error = Error::invalid(format!("schema \"{schema}\" does not exist"));
-            return Err(hinted(error.with_code(sqlstate::INVALID_SCHEMA_NAME), did_you_mean(schema, SCHEMAS)));
-        }
-        if schema != kind.schema_name() || kind == RelationKind::System {
+    pub(super) fn check_name(&self, schema: &str, name: &str, kind: RelationKind) -> Result<()> {
+        self.require_schema(schema)?;
+        let fits = if kind.is_users() { self.is_users(schema) } else { schema == kind.schema_name() };
+        if !fits || kind == RelationKind::System {
             return Err(Error::invalid(format!("a {} cannot be created in schema \"{schema}\"", kind.noun()))
                 .with_code(sqlstate::INSUFFICIENT_PRIVILEGE)
                 .with_hint("Create it in schema public."));

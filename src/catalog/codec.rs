@@ -1,6 +1,6 @@
 //! The catalog as JSON: what manifests keep. `{"version":1,"next_relation":8,"next_job":3,"relations":[...]}`
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ struct Stored {
     version: u32,
     next_relation: u64,
     next_job: u64,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    schemas: BTreeSet<String>,
     relations: Vec<Arc<Relation>>,
 }
 
@@ -26,6 +28,7 @@ impl Catalog {
             version: VERSION,
             next_relation: self.next_relation,
             next_job: self.next_job,
+            schemas: BTreeSet::clone(&self.schemas),
             relations: self.relations.values().map(Arc::clone).collect(),
         };
         serde_json::to_value(stored)
@@ -59,6 +62,8 @@ impl Catalog {
             names: Arc::new(names),
             next_relation: stored.next_relation,
             next_job: stored.next_job,
+            schemas: Arc::new(stored.schemas),
+            ..Catalog::default()
         };
         for relation in catalog.relations.values() {
             let mut needed = relation.depends_on.iter().copied().chain(relation.kind.owner());

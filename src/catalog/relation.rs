@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Error, Result, sqlstate};
 use crate::types::{Epoch, JobId, RelationId, Schema};
 
-/// The schemas (namespaces) there are. Nobody makes others.
+/// The schemas (namespaces) that are always there.
 pub mod schemas {
     /// What users create.
     pub const PUBLIC: &str = "public";
@@ -41,6 +41,8 @@ pub enum RelationKind {
     Late(RelationId),
     /// The faults of a source, table or view.
     Faults(RelationId),
+    /// The rows of a table or materialized view in another order, for reads. Not named by queries.
+    Index(RelationId),
     /// A view of the system's own state.
     System,
 }
@@ -56,17 +58,32 @@ impl RelationKind {
             RelationKind::Sink => "sink",
             RelationKind::Late(_) => "late rows",
             RelationKind::Faults(_) => "faults",
+            RelationKind::Index(_) => "index",
             RelationKind::System => "system view",
         }
     }
 
-    /// The schema in which such relations live.
+    /// Whether users create such relations, in any schema of theirs.
+    pub fn is_users(self) -> bool {
+        match self {
+            RelationKind::Source
+            | RelationKind::Table
+            | RelationKind::View
+            | RelationKind::MaterializedView
+            | RelationKind::Index(_)
+            | RelationKind::Sink => true,
+            RelationKind::Late(_) | RelationKind::Faults(_) | RelationKind::System => false,
+        }
+    }
+
+    /// The schema in which such relations live, unless their statement names another.
     pub fn schema_name(self) -> &'static str {
         match self {
             RelationKind::Source
             | RelationKind::Table
             | RelationKind::View
             | RelationKind::MaterializedView
+            | RelationKind::Index(_)
             | RelationKind::Sink => schemas::PUBLIC,
             RelationKind::Late(_) => schemas::LATE,
             RelationKind::Faults(_) => schemas::FAULTS,
@@ -77,7 +94,7 @@ impl RelationKind {
     /// The relation to which it belongs and with which it is dropped.
     pub fn owner(self) -> Option<RelationId> {
         match self {
-            RelationKind::Late(owner) | RelationKind::Faults(owner) => Some(owner),
+            RelationKind::Late(owner) | RelationKind::Faults(owner) | RelationKind::Index(owner) => Some(owner),
             RelationKind::Source
             | RelationKind::Table
             | RelationKind::View
@@ -138,6 +155,12 @@ pub struct Relation {
     /// COMMENT ON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// COMMENT ON COLUMN, by the places of columns.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub column_comments: BTreeMap<usize, String>,
+    /// Where the names in its statement were looked up, if not in public.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search_path: Vec<String>,
     /// The relations that its definition names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub depends_on: BTreeSet<RelationId>,
@@ -161,6 +184,8 @@ impl Relation {
             graph: None,
             created: Epoch::ZERO,
             comment: None,
+            column_comments: BTreeMap::new(),
+            search_path: Vec::new(),
             depends_on: BTreeSet::new(),
         }
     }
@@ -183,7 +208,13 @@ impl Relation {
         if self.kind == kind {
             return Ok(());
         }
-        let error = Error::invalid(format!("\"{}\" is not a {}", self.path(), kind.noun()));
+        Err(self.is_not(kind.noun()))
+    }
+
+    /// The error 42809 that it is not a `noun`.
+    pub fn is_not(&self, noun: &str) -> Error {
+        let article = if noun.starts_with('i') { "an" } else { "a" };
+        let error = Error::invalid(format!("\"{}\" is not {article} {noun}", self.path()));
         let hint = match self.kind {
             RelationKind::Late(_) | RelationKind::Faults(_) => {
                 "It belongs to the relation of that name in schema public and goes with it."
@@ -194,8 +225,9 @@ impl Relation {
             RelationKind::View => "It is a view: name it with VIEW.",
             RelationKind::MaterializedView => "It is a materialized view: name it with MATERIALIZED VIEW.",
             RelationKind::Sink => "It is a sink: name it with SINK.",
+            RelationKind::Index(_) => "It is an index: name it with INDEX.",
         };
-        Err(error.with_code(sqlstate::WRONG_OBJECT_TYPE).with_hint(hint))
+        error.with_code(sqlstate::WRONG_OBJECT_TYPE).with_hint(hint)
     }
 
     /// The statement that creates it again. Fails with 42809 for relations that nobody wrote.

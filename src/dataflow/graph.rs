@@ -105,6 +105,9 @@ pub struct PublishSpec {
 pub struct SinkSpec {
     /// The sink.
     pub relation: RelationId,
+    /// Whether what is there when its job begins is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changes_only: bool,
 }
 
 /// Where a node's input port gets its rows.

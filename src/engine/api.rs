@@ -57,6 +57,13 @@ pub trait SqlSession: Send {
     async fn execute(&mut self, statement: &Statement, parameters: &[ArrayRef], cancel: CancelToken)
     -> Result<Outcome>;
 
+    /// Makes the statements of one simple query take effect together, if they can: whether it did, and `close_together`
+    /// must be called behind the last one.
+    async fn open_together(&mut self, statements: &[Statement]) -> Result<bool>;
+
+    /// Ends what `open_together` began: with effect, or without any.
+    async fn close_together(&mut self, effect: bool) -> Result<()>;
+
     /// Where the session stands between BEGIN and COMMIT.
     fn transaction(&self) -> TransactionState;
 

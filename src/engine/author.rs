@@ -1,13 +1,15 @@
 //! Authoring: what a CREATE statement makes of the catalog: names bound, graphs planned. Touches nothing, so that
 //! statements, EXPLAIN and `millstream check` share it.
 
+mod index;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::{Error, Result, Settings, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind, RelationWatermark, schemas};
-use crate::dataflow::Graph;
 use crate::dataflow::source::source_fault_schema;
+use crate::dataflow::{Graph, NodeKind};
 use crate::plan::{
     EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
 };
@@ -62,6 +64,7 @@ impl Author<'_> {
             Sql::CreateView(create) => self.view(create),
             Sql::CreateMaterializedView(create) => self.materialized_view(create),
             Sql::CreateSink(create) => self.sink(create),
+            Sql::CreateIndex(create) => self.index(create),
             _ => Err(Error::internal("statement creates nothing")),
         }
     }
@@ -72,16 +75,20 @@ impl Author<'_> {
 
     /// A relation of this statement, with nothing but its columns.
     fn relation(&self, id: RelationId, name: &Name, kind: RelationKind, columns: Schema) -> Result<Relation> {
-        let schema = name.schema.as_deref().unwrap_or(schemas::PUBLIC);
-        if let Some(found) = self.catalog.find(Some(schema), &name.name).filter(|found| found.id != id) {
+        let schema =
+            self.catalog.schema_to_create_in(name.schema.as_deref()).map_err(|error| error.at(name.position))?;
+        if let Some(found) = self.catalog.find(Some(&schema), &name.name).filter(|found| found.id != id) {
             return Err(Error::invalid(format!("{} already exists", found.title()))
                 .with_code(sqlstate::DUPLICATE_TABLE)
                 .with_hint("Choose another name, drop it first, or write IF NOT EXISTS.")
                 .at(name.position));
         }
         let mut relation = Relation::new(id, &name.name, kind, columns);
-        relation.schema_name = schema.to_string();
+        relation.schema_name = schema;
         relation.sql = self.text.to_string();
+        if self.catalog.path() != [schemas::PUBLIC] {
+            relation.search_path = self.catalog.path().to_vec();
+        }
         Ok(relation)
     }
 
@@ -113,7 +120,7 @@ impl Author<'_> {
         check_columns(&options, &source, self.settings).map_err(|error| error.at(create.name.position))?;
         let schema = source_fault_schema();
         let id = self.numbers.relation();
-        let mut faults = Relation::new(id, &source.name, RelationKind::Faults(source.id), schema.clone());
+        let mut faults = Relation::new(id, source.path(), RelationKind::Faults(source.id), schema.clone());
         faults.job = Some(self.numbers.job());
         faults.graph = Some(graph_text(&plan_kept(id, &schema, self.keep())?)?);
         Ok(Authored { ddl: Ddl::Create(vec![source, faults]), explain: String::new() })
@@ -139,8 +146,8 @@ impl Author<'_> {
                 .at(position));
         }
         let bound = self.binder().view(&create.query, &create.columns, BindMode::Read)?;
-        let schema = create.name.schema.as_deref().unwrap_or(schemas::PUBLIC);
-        let replaced = self.catalog.find(Some(schema), &create.name.name).filter(|_| create.or_replace);
+        let schema = self.catalog.schema_to_create_in(create.name.schema.as_deref())?;
+        let replaced = self.catalog.find(Some(&schema), &create.name.name).filter(|_| create.or_replace);
         let id = match &replaced {
             Some(old) => {
                 old.require(RelationKind::View).map_err(|error| error.at(create.name.position))?;
@@ -184,7 +191,8 @@ impl Author<'_> {
             SinkFrom::Relation(name) => {
                 let found = self.catalog.resolve(name.schema.as_deref(), &name.name);
                 let from = found.map_err(|error| error.at(name.position))?;
-                let graph = plan_sink(&from, id).map_err(|error| error.at(name.position))?;
+                let mut graph = plan_sink(&from, id).map_err(|error| error.at(name.position))?;
+                leave_out_contents(&mut graph, &options);
                 check_changes(create, &options, from.append_only)?;
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, from.columns.clone())?;
                 sink.depends_on = BTreeSet::from([from.id]);
@@ -206,7 +214,8 @@ impl Author<'_> {
                     faults: Some(faults),
                     keep: self.keep(),
                 };
-                let planned = plan_view(&request, self.queries.session_state())?;
+                let mut planned = plan_view(&request, self.queries.session_state())?;
+                leave_out_contents(&mut planned.graph, &options);
                 check_changes(create, &options, planned.append_only)?;
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
                 sink.depends_on = created_by_users(&bound.relations);
@@ -227,7 +236,7 @@ impl Author<'_> {
         main.append_only = planned.append_only;
         main.job = Some(self.numbers.job());
         main.graph = Some(graph_text(&planned.graph)?);
-        let (id, name) = (main.id, main.name.clone());
+        let (id, name) = (main.id, main.path());
         let mut relations = vec![main];
         if let Some(schema) = &planned.late {
             relations.push(Relation::new(late, &name, RelationKind::Late(id), schema.clone()));
@@ -239,12 +248,17 @@ impl Author<'_> {
     }
 }
 
+/// With `snapshot = false` the sink begins with what changes after its contents at the start.
+fn leave_out_contents(graph: &mut Graph, options: &SinkOptions) {
+    for node in &mut graph.nodes {
+        if let NodeKind::Sink(spec) = &mut node.kind {
+            spec.changes_only = !options.snapshot;
+        }
+    }
+}
+
 /// An updating relation can be sent only with its epochs and weights.
 fn check_changes(create: &CreateSink, options: &SinkOptions, append_only: bool) -> Result<()> {
-    if !options.snapshot {
-        return Err(Error::unsupported("option \"snapshot\": a sink of changes only is not supported")
-            .with_hint("Leave it out: the present contents are sent first."));
-    }
     match &options.connector {
         SinkConnector::File { .. } if !append_only && !options.changelog => {
             Err(Error::unsupported(format!("sink \"{}\" would have to take rows back", create.name.name))

@@ -45,6 +45,12 @@ impl Checker {
         Ok(Checker { settings: settings.clone(), catalog: Catalog::new(), queries, next: Cell::new(0) })
     }
 
+    /// Fails when there is no relation of that name.
+    fn known(&self, name: &sql::Name) -> Result<()> {
+        let found = self.catalog.resolve(name.schema.as_deref(), &name.name);
+        found.map(drop).map_err(|error| error.at(name.position))
+    }
+
     fn drop_relations(&mut self, statement: &sql::Drop) -> Result<()> {
         for name in &statement.names {
             match self.catalog.resolve(name.schema.as_deref(), &name.name) {
@@ -74,6 +80,7 @@ impl SqlChecker for Checker {
             | Sql::CreateTable(_)
             | Sql::CreateView(_)
             | Sql::CreateMaterializedView(_)
+            | Sql::CreateIndex(_)
             | Sql::CreateSink(_) => {
                 let author = Author {
                     catalog: &self.catalog,
@@ -87,6 +94,8 @@ impl SqlChecker for Checker {
                 authored.ddl.apply(&mut self.catalog)?;
                 return Ok(authored.explain);
             }
+            Sql::CreateSchema(create) => self.catalog.create_schema(&create.name.name)?,
+            Sql::DropSchema(statement) => drop(self.catalog.drop_schema(&statement.name.name, statement.cascade)?),
             Sql::Drop(statement) => self.drop_relations(statement)?,
             Sql::Query(query) => {
                 let bound = binder.query(query, BindMode::Read, &[])?;
@@ -104,10 +113,11 @@ impl SqlChecker for Checker {
                 let inner = Statement { parsed: Arc::new(inner), ..statement.clone() };
                 return self.check(&inner);
             }
-            Sql::Subscribe(subscribe) => {
-                let name = &subscribe.relation;
-                let found = self.catalog.resolve(name.schema.as_deref(), &name.name);
-                found.map_err(|error| error.at(name.position))?;
+            Sql::Subscribe(subscribe) => self.known(&subscribe.relation)?,
+            Sql::Comment(comment) => self.known(&comment.name)?,
+            Sql::Rename(_) => {
+                return Err(Error::unsupported("RENAME is not checked")
+                    .with_hint("Give the object its name in its CREATE statement."));
             }
             Sql::Empty
             | Sql::Copy(_)

@@ -1,5 +1,6 @@
 //! Changes of the catalog as the epoch log keeps them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::types::RelationId;
 pub(super) enum Ddl {
     /// New relations: one that was named by a statement, then its late rows and faults.
     Create(Vec<Relation>),
+    /// A schema.
+    CreateSchema(String),
     /// A view in the place of the one with its number.
     Replace(Box<Relation>),
     /// Relations to be forgotten, with what belongs to them.
@@ -22,6 +25,33 @@ pub(super) enum Ddl {
         relations: Vec<RelationId>,
         /// Whether what depends on them goes too.
         cascade: bool,
+    },
+    /// A schema to be forgotten.
+    DropSchema {
+        /// Its name.
+        name: String,
+        /// Whether what is in it goes too.
+        cascade: bool,
+    },
+    /// Another name for a relation.
+    Rename {
+        /// Which.
+        relation: RelationId,
+        /// Its new name.
+        name: String,
+        /// The statements that name it, written anew, by the relations that they made.
+        texts: BTreeMap<RelationId, String>,
+    },
+    /// What a relation, or a column of it, is for.
+    Comment {
+        /// Which.
+        relation: RelationId,
+        /// The place of the column.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        column: Option<usize>,
+        /// The text; none: no comment any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
 }
 
@@ -61,6 +91,10 @@ impl Ddl {
                 }
             }
             Ddl::Replace(relation) => drop(changed.replace(Relation::clone(relation))?),
+            Ddl::CreateSchema(name) => changed.create_schema(name)?,
+            Ddl::DropSchema { name, cascade } => applied.dropped.extend(changed.drop_schema(name, *cascade)?),
+            Ddl::Rename { relation, name, texts } => changed.rename(*relation, name, texts)?,
+            Ddl::Comment { relation, column, text } => changed.comment(*relation, *column, text.as_deref())?,
             Ddl::Drop { relations, cascade } => {
                 for relation in relations {
                     // A cascade may have taken it already.

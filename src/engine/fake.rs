@@ -288,6 +288,14 @@ impl SqlSession for FakeSession {
         result
     }
 
+    async fn open_together(&mut self, _statements: &[Statement]) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn close_together(&mut self, _effect: bool) -> Result<()> {
+        Ok(())
+    }
+
     fn transaction(&self) -> TransactionState {
         self.transaction
     }

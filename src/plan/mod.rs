@@ -6,6 +6,7 @@
 
 mod batch;
 mod build;
+mod index;
 mod lower;
 mod optimize;
 mod outputs;
@@ -15,6 +16,8 @@ mod view;
 mod window;
 
 pub use batch::for_batch;
+pub use index::{index_for, plan_index};
+pub use lower::{Became, unit_row};
 pub use point::{fixed_key, scans};
 pub use relation::RelationSource;
 pub use view::{

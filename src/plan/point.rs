@@ -49,7 +49,7 @@ pub fn fixed_key(plan: &LogicalPlan, table: &Relation) -> Option<Vec<ArrayRef>> 
 }
 
 /// Whether `plan` is the scan of `relation`, maybe under another name.
-fn reads(plan: &LogicalPlan, relation: RelationId) -> bool {
+pub(super) fn reads(plan: &LogicalPlan, relation: RelationId) -> bool {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => reads(&alias.input, relation),
         LogicalPlan::TableScan(scan) => RelationSource::of(&scan.source).is_some_and(|found| found.id == relation),

@@ -6,7 +6,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::build::{Builder, Closes, Stream};
-use super::lower::Lowering;
+use super::lower::{Became, Lowering, Unit};
 use super::optimize::optimize;
 use super::outputs;
 use crate::base::{Error, Result};
@@ -87,16 +87,18 @@ pub struct PlannedView {
     pub late: Option<Schema>,
     /// The columns of `ms_faults.<view>`; `None` if nothing can fault.
     pub faults: Option<Schema>,
-    /// The optimised logical plan.
-    pub logical: LogicalPlan,
+    /// The optimised logical plan: which operators each of its nodes became.
+    pub became: Became,
 }
 
 /// Plans a query that is kept up to date. Constructs without operators are refused by name (0A000).
 pub fn plan_view(request: &ViewRequest<'_>, session: &SessionState) -> Result<PlannedView> {
     let logical = optimize(request.plan.clone(), session).map_err(error_from_datafusion)?;
-    let mut lowering = Lowering { builder: Builder::default(), emit: request.emit };
+    let (Target::View(own) | Target::Sink(own)) = request.target;
+    let mut lowering =
+        Lowering { builder: Builder::default(), emit: request.emit, unit: Unit::of(own), became: Became::default() };
     let mut stream = lowering.lower(&logical)?;
-    let mut builder = lowering.builder;
+    let (mut builder, became) = (lowering.builder, lowering.became);
     stream.drop_hidden()?;
     conform(&mut stream, request.schema)?;
     check_emit(request.emit, &stream)?;
@@ -112,7 +114,7 @@ pub fn plan_view(request: &ViewRequest<'_>, session: &SessionState) -> Result<Pl
         None => None,
     };
     let append_only = stream.append_only;
-    Ok(PlannedView { graph: builder.finish()?, schema, key, append_only, late, faults, logical })
+    Ok(PlannedView { graph: builder.finish()?, schema, key, append_only, late, faults, became })
 }
 
 /// Gives the stream the names and types of `schema`.
@@ -157,7 +159,13 @@ fn check_emit(emit: EmitMode, stream: &Stream) -> Result<()> {
 }
 
 /// The node where the answer leaves the job.
-fn output(builder: &mut Builder, stream: &mut Stream, target: Target, schema: &Schema, key: &[usize]) -> Result<()> {
+pub(super) fn output(
+    builder: &mut Builder,
+    stream: &mut Stream,
+    target: Target,
+    schema: &Schema,
+    key: &[usize],
+) -> Result<()> {
     let append_only = stream.append_only;
     match target {
         Target::View(relation) => {
@@ -170,7 +178,13 @@ fn output(builder: &mut Builder, stream: &mut Stream, target: Target, schema: &S
         }
         Target::Sink(relation) => {
             let edge = builder.edge(stream, None)?;
-            builder.add("sink", NodeKind::Sink(SinkSpec { relation }), vec![edge], schema.clone(), append_only)?;
+            builder.add(
+                "sink",
+                NodeKind::Sink(SinkSpec { relation, changes_only: false }),
+                vec![edge],
+                schema.clone(),
+                append_only,
+            )?;
         }
     }
     Ok(())
@@ -211,7 +225,7 @@ pub fn plan_sink(relation: &Relation, sink: RelationId) -> Result<Graph> {
         RelationKind::Table | RelationKind::MaterializedView | RelationKind::Late(_) | RelationKind::Faults(_) => {
             NodeKind::Relation(RelationInput { relation: relation.id })
         }
-        RelationKind::View | RelationKind::Sink | RelationKind::System => {
+        RelationKind::View | RelationKind::Sink | RelationKind::Index(_) | RelationKind::System => {
             return Err(Error::unsupported(format!("a sink from {} is not supported", relation.title())).with_hint(
                 "Write CREATE SINK ... AS SELECT * FROM the view, or name a source, table or materialized view.",
             ));
@@ -225,8 +239,8 @@ pub fn plan_sink(relation: &Relation, sink: RelationId) -> Result<Graph> {
 
 /// EXPLAIN of a planned job: the logical plan, then the graph with exchanges, keys, watermarks and what bounds state.
 pub fn explain(planned: &PlannedView) -> String {
-    let mut text = String::from("logical plan\n");
-    for line in planned.logical.display_indent().to_string().lines() {
+    let mut text = String::from("logical plan, and the operators that each node became\n");
+    for line in planned.became.to_string().lines() {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {line}");
     }

@@ -2,17 +2,21 @@
 //! checked values (`options`). Knows nothing of running jobs.
 
 mod bind;
+mod declared;
 mod dialect;
 mod options;
 mod parse;
+mod rename;
 mod statement;
 
 pub use bind::{
     BindMode, Binder, BoundChange, BoundConflict, BoundInsert, BoundQuery, RelationDefinition, WatermarkDefinition,
 };
+pub use declared::{Declared, declared_columns};
 pub use options::{
     DatagenOptions, FormatOptions, NexmarkOptions, NexmarkTable, SinkConnector, SinkOptions, SourceConnector,
     SourceOptions, TimestampUnit, sink_options, source_options, table_options, view_options,
 };
 pub use parse::parse;
+pub use rename::{OldName, quoted, renamed_references, renamed_statement};
 pub use statement::*;

@@ -1,10 +1,13 @@
 //! What a statement says, before any name in it is looked up.
 
+mod ddl;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use sqlparser::ast;
 
+pub use ddl::{Comment, CreateIndex, CreateSchema, DropSchema, Rename};
 pub use sqlparser::ast::Query;
 
 /// One statement of a text, with where it stands.
@@ -53,8 +56,18 @@ pub enum Statement {
     CreateMaterializedView(CreateView),
     /// `CREATE SINK`.
     CreateSink(CreateSink),
-    /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | SINK`.
+    /// `CREATE INDEX`.
+    CreateIndex(CreateIndex),
+    /// `CREATE SCHEMA`.
+    CreateSchema(CreateSchema),
+    /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | SINK | INDEX`.
     Drop(Drop),
+    /// `DROP SCHEMA`.
+    DropSchema(DropSchema),
+    /// `ALTER ... RENAME TO`.
+    Rename(Rename),
+    /// `COMMENT ON`.
+    Comment(Comment),
     /// `INSERT INTO`.
     Insert(Box<Insert>),
     /// `UPDATE`.
@@ -106,6 +119,8 @@ pub enum ObjectKind {
     MaterializedView,
     /// A sink.
     Sink,
+    /// An index.
+    Index,
 }
 
 impl fmt::Display for ObjectKind {
@@ -116,6 +131,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
             ObjectKind::Sink => "sink",
+            ObjectKind::Index => "index",
         })
     }
 }

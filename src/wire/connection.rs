@@ -207,14 +207,8 @@ impl Connection {
         match self.session.parse(text) {
             Ok(statements) if statements.is_empty() => messages::empty_query(&mut self.socket.output),
             Ok(statements) => {
-                for statement in &statements {
-                    let guard = self.guard();
-                    let done = Box::pin(self.simple(statement, &guard)).await;
-                    self.rest();
-                    if let Err(error) = done {
-                        next = self.refuse(&error);
-                        break;
-                    }
+                if let Err(error) = Box::pin(self.all(&statements)).await {
+                    next = self.refuse(&error);
                 }
             }
             Err(error) => next = self.refuse(&error),
@@ -225,6 +219,25 @@ impl Connection {
             next = self.flushed().await;
         }
         next
+    }
+
+    /// The statements of a simple query, until one fails. As in PostgreSQL, several changes take effect together.
+    async fn all(&mut self, statements: &[Statement]) -> Result<()> {
+        let together = self.session.open_together(statements).await?;
+        let mut done = Ok(());
+        for statement in statements {
+            let guard = self.guard();
+            done = Box::pin(self.simple(statement, &guard)).await;
+            self.rest();
+            if done.is_err() {
+                break;
+            }
+        }
+        if together {
+            let ended = self.session.close_together(done.is_ok()).await;
+            done = done.and(ended);
+        }
+        done
     }
 
     /// One statement of a simple query with everything it gives.

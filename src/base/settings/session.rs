@@ -133,6 +133,19 @@ impl SessionSettings {
         session
     }
 
+    /// The schemas of `search_path`, in order; `$user` is none of ours.
+    pub fn search_path(&self) -> Vec<String> {
+        let text = self.show("search_path").map_or("public", |(_, value)| value);
+        let name = |part: &str| {
+            let part = part.trim();
+            match part.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => part.to_lowercase(),
+            }
+        };
+        text.split(',').map(name).filter(|name| !name.is_empty() && name != "$user").collect()
+    }
+
     fn start_with(&mut self, name: &str, value: String) {
         if let Some(slot) = find(name).ok().and_then(|index| self.values.get_mut(index)) {
             *slot = (value.clone(), value);

@@ -43,7 +43,7 @@ fn graph() -> Graph {
         node(
             4,
             "out",
-            NodeKind::Sink(SinkSpec { relation: RelationId(10) }),
+            NodeKind::Sink(SinkSpec { relation: RelationId(10), changes_only: false }),
             vec![edge(2, Exchange::Gather, WatermarkExpr::None)],
         ),
     ])

@@ -8,7 +8,7 @@ use crate::dataflow::metrics::SubtaskMetrics;
 use crate::dataflow::{Close, OutboxWriter, WorkerCut};
 use crate::operators::{EpochEnd, Flow, Operator, Output};
 use crate::state::{OperatorState, Read, ShardWriter};
-use crate::types::{DeltaBatch, NodeId, Weights};
+use crate::types::{DeltaBatch, Epoch, NodeId, Weights};
 
 /// As [`Operator`], with what the host does around it.
 pub(super) trait Body {
@@ -113,6 +113,8 @@ impl Body for PublishBody {
 pub(super) struct SinkBody {
     pub(super) writer: Box<dyn OutboxWriter>,
     pub(super) epoch_deltas: Vec<DeltaBatch>,
+    /// The epoch up to which nothing is sent: that of the contents a sink of changes only begins with.
+    pub(super) unsent: Option<Epoch>,
 }
 
 impl Body for SinkBody {
@@ -123,6 +125,9 @@ impl Body for SinkBody {
 
     fn on_epoch_end(&mut self, end: &EpochEnd, checkpoint: bool, _out: &mut Output) -> Result<Flow> {
         let deltas = std::mem::take(&mut self.epoch_deltas);
+        if self.unsent.is_some_and(|unsent| end.epoch <= unsent) {
+            return self.writer.close(end.epoch, checkpoint).map(|()| Flow::Done);
+        }
         if deltas.iter().all(|batch| batch.weights == Weights::Ones) {
             // Nothing can cancel: no row need be looked at.
             deltas.into_iter().try_for_each(|batch| self.writer.push(end.epoch, batch))?;

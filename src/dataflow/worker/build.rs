@@ -254,7 +254,9 @@ fn new_body(host: &Host, cell: &JobCell, node: &Node) -> Result<Option<Box<dyn B
         NodeKind::Sink(spec) => {
             let writer = create.sinks.get(&node.id).and_then(|outbox| outbox.take(host.worker));
             let writer = writer.ok_or_else(|| Error::internal(format!("sink {} has no outbox", spec.relation)))?;
-            Box::new(SinkBody { writer, epoch_deltas: Vec::new() })
+            let begins = spec.changes_only && cell.plan.restore.lock().0.is_none();
+            let unsent = begins.then_some(create.start);
+            Box::new(SinkBody { writer, epoch_deltas: Vec::new(), unsent })
         }
     }))
 }

@@ -161,7 +161,7 @@ impl OutboxWriter for Writer {
 fn sink_graph(relation: u64) -> Graph {
     let columns = schema(&["k", "v"]);
     let mut graph = pass_graph(relation, &columns);
-    let kind = NodeKind::Sink(SinkSpec { relation: RelationId(relation + 1000) });
+    let kind = NodeKind::Sink(SinkSpec { relation: RelationId(relation + 1000), changes_only: false });
     graph.nodes.push(node(2, "out", kind, vec![edge(0, Exchange::Gather)], &columns));
     graph
 }

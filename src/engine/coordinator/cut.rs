@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use crate::base::telemetry::{Phase, phase};
 use crate::base::{Error, Result};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::dataflow::Close;
 use crate::dataflow::source::SourceEvent;
+use crate::plan::unit_row;
 use crate::storage::{CutRecord, SourceCut, SplitCut, TableWrites, encode_rows};
 use crate::types::{DeltaBatch, Epoch, JobId, RelationId, Watermark};
 
@@ -152,6 +153,7 @@ impl Coordinator {
         changes.dropped.iter().for_each(|relation| self.forget(*relation));
         let created: Vec<Arc<Relation>> = changes.created.into_iter().chain(open.refilled).collect();
         let starts = self.prepare_jobs(&created, epoch, &mut announcement.also);
+        self.send_units(&created, &mut announcement.writes);
         let new: Vec<JobId> = starts.iter().map(|start| start.job).collect();
         starts.into_iter().for_each(|start| self.start_job(start, None));
         self.announce(announcement, true);
@@ -165,6 +167,20 @@ impl Coordinator {
         self.finish_ddl(changes.replies, &new, epoch);
         self.waiters.note_cut(epoch);
         phase(Phase::Idle);
+    }
+
+    /// Jobs that read themselves, but those of tables, get their one row in their first epoch. The log need not hold
+    /// it: a job whose state no checkpoint holds begins anew, and gets it again.
+    fn send_units(&self, created: &[Arc<Relation>], writes: &mut BTreeMap<RelationId, Vec<DeltaBatch>>) {
+        for relation in created.iter().filter(|relation| relation.kind != RelationKind::Table) {
+            let Some(job) = relation.job.and_then(|job| self.jobs.get(&job)) else { continue };
+            if job.inputs.iter().any(|input| input.feed == Feed::Writes) {
+                match unit_row() {
+                    Ok(row) => writes.entry(relation.id).or_default().push(row),
+                    Err(error) => tracing::error!(name = %relation.name, %error, "a constant could not be made"),
+                }
+            }
+        }
     }
 
     /// Begins the jobs that are filled anew, whatever the time.

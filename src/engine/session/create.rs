@@ -1,14 +1,14 @@
 //! CREATE and DROP: authored, then one change of the catalog at one epoch.
 
 use crate::base::Result;
-use crate::sql::{Drop as DropStatement, Name, Statement as Sql};
+use crate::sql::{CreateIndex, Drop as DropStatement, Name, Statement as Sql};
 
 use super::super::api::{Notice, Outcome};
 use super::super::author::{Author, Authored};
 use super::super::ddl::Ddl;
 use super::super::request::Request;
 use super::Work;
-use super::show::catalog_kind;
+use super::show::is_kind;
 
 impl Work<'_> {
     /// CREATE SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK.
@@ -19,6 +19,7 @@ impl Work<'_> {
             Sql::CreateView(create) => ("CREATE VIEW", &create.name, create.if_not_exists),
             Sql::CreateMaterializedView(create) => ("CREATE MATERIALIZED VIEW", &create.name, create.if_not_exists),
             Sql::CreateSink(create) => ("CREATE SINK", &create.name, create.if_not_exists),
+            Sql::CreateIndex(create) => return self.create_index(statement, create).await,
             _ => return Err(crate::base::Error::internal("statement creates nothing")),
         };
         self.refuse_in_block(tag)?;
@@ -28,6 +29,21 @@ impl Work<'_> {
         let authored = self.author(statement)?;
         self.make(authored.ddl).await?;
         Ok(self.done(tag))
+    }
+
+    /// CREATE INDEX, whose name may be left out.
+    async fn create_index(&mut self, statement: &Sql, create: &CreateIndex) -> Result<Outcome> {
+        self.refuse_in_block("CREATE INDEX")?;
+        if let Some(name) = &create.name {
+            let of = self.resolve(&create.relation)?;
+            let name = Name { schema: Some(of.schema_name.clone()), ..name.clone() };
+            if let Some(outcome) = self.exists(&name, create.if_not_exists, "CREATE INDEX") {
+                return Ok(outcome);
+            }
+        }
+        let authored = self.author(statement)?;
+        self.make(authored.ddl).await?;
+        Ok(self.done("CREATE INDEX"))
     }
 
     /// What a CREATE statement would make.
@@ -53,7 +69,7 @@ impl Work<'_> {
         for name in &statement.names {
             match catalog.resolve(name.schema.as_deref(), &name.name) {
                 Ok(relation) => {
-                    relation.require(catalog_kind(statement.kind)).map_err(|error| error.at(name.position))?;
+                    is_kind(&relation, statement.kind).map_err(|error| error.at(name.position))?;
                     relations.push(relation.id);
                 }
                 Err(_) if statement.if_exists => {
@@ -72,14 +88,15 @@ impl Work<'_> {
 
     /// IF NOT EXISTS of a name that is taken: nothing to do but to say so.
     fn exists(&mut self, name: &Name, if_not_exists: bool, tag: &str) -> Option<Outcome> {
-        let schema = name.schema.as_deref().unwrap_or(crate::catalog::schemas::PUBLIC);
-        let found = self.catalog().find(Some(schema), &name.name).filter(|_| if_not_exists)?;
+        let catalog = self.catalog();
+        let schema = catalog.schema_to_create_in(name.schema.as_deref()).ok()?;
+        let found = catalog.find(Some(&schema), &name.name).filter(|_| if_not_exists)?;
         self.notices.push(Notice::new(format!("{} already exists, skipping", found.title())));
         Some(self.done(tag))
     }
 
     /// Makes a change of the catalog and waits until it is on disk and installed.
-    async fn make(&mut self, ddl: Ddl) -> Result<()> {
+    pub(super) async fn make(&mut self, ddl: Ddl) -> Result<()> {
         let epoch = self.ask(|reply| Request::Ddl { ddl, reply }).await?;
         self.inner.least = self.inner.least.max(epoch);
         Ok(())

@@ -47,13 +47,17 @@ impl Work<'_> {
         let catalog = self.catalog();
         let bound = Binder::new(&catalog, self.handle.queries.session_state()).query(query, BindMode::Read, &[])?;
         let mut notes = String::new();
-        let plan = for_batch(bound.plan, &mut |relation: &Arc<Relation>| {
+        let plan = for_batch(bound.plan.clone(), &mut |relation: &Arc<Relation>| {
             if relation.kind == RelationKind::Source {
                 notes.push_str(&format!("{} is read as it is now, without a gate\n", relation.title()));
                 return stream_table(&relation.columns, read_bounded(relation, &self.handle.shared.settings)?);
             }
             crate::serving::rows_table(arrow::array::RecordBatch::new_empty(relation.columns.arrow()))
         })?;
+        for (relation, index) in self.indexes_for(&bound, &[]) {
+            let title = |id| catalog.by_id(id).map_or_else(String::new, |found| found.title());
+            notes.push_str(&format!("{} is read by {}\n", title(relation), title(index)));
+        }
         let physical = self.handle.queries.explain(plan).await?;
         Ok(format!("{notes}{physical}"))
     }

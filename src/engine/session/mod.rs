@@ -1,5 +1,6 @@
 //! Sessions: one client's conversation. A statement runs on the engine's own threads; dropping it ends it.
 
+mod alter;
 mod change;
 mod control;
 mod create;
@@ -84,6 +85,14 @@ impl Session {
         statement.parsed.downcast_ref().ok_or_else(|| Error::internal("statement was parsed by another session"))
     }
 
+    /// Runs a statement of the session's own.
+    async fn run(&mut self, text: &str) -> Result<()> {
+        for statement in statements(text)? {
+            self.execute(&statement, &[], CancelToken::new()).await?;
+        }
+        Ok(())
+    }
+
     /// SET, RESET and SHOW of a setting are answered here: the settings are the session's own.
     fn setting(&mut self, statement: &Sql) -> Option<Result<Outcome>> {
         control::setting(&mut self.settings, statement)
@@ -98,7 +107,8 @@ impl SqlSession for Session {
 
     async fn prepare(&mut self, statement: &Statement, parameters: &[Option<SqlType>]) -> Result<Prepared> {
         let parsed = self.parsed(statement)?;
-        query::prepare(&self.handle, &parsed.statement, parameters)
+        let catalog = seen_by(&self.settings, &self.handle.shared.catalog.read());
+        query::prepare(&self.handle, &catalog, &parsed.statement, parameters)
     }
 
     async fn execute(
@@ -167,6 +177,23 @@ impl SqlSession for Session {
         }
     }
 
+    async fn open_together(&mut self, statements: &[Statement]) -> Result<bool> {
+        let is_change = |statement: &Statement| {
+            let parsed = self.parsed(statement).map(|parsed| &parsed.statement);
+            matches!(parsed, Ok(Sql::Insert(_) | Sql::Update(_) | Sql::Delete(_)))
+        };
+        // Changes alone: a SELECT between them is to see what comes before it, and what makes objects stands alone.
+        let together = statements.len() > 1 && statements.iter().all(is_change);
+        if !together || self.transaction != TransactionState::Idle {
+            return Ok(false);
+        }
+        self.run("BEGIN").await.map(|()| true)
+    }
+
+    async fn close_together(&mut self, effect: bool) -> Result<()> {
+        self.run(if effect { "COMMIT" } else { "ROLLBACK" }).await
+    }
+
     fn transaction(&self) -> TransactionState {
         self.transaction
     }
@@ -189,6 +216,12 @@ impl Drop for Session {
     }
 }
 
+/// The catalog along the session's search path.
+pub(super) fn seen_by(settings: &SessionSettings, catalog: &Arc<Catalog>) -> Arc<Catalog> {
+    let path = settings.search_path();
+    if path == catalog.path() { Arc::clone(catalog) } else { Arc::new(catalog.along(&path)) }
+}
+
 impl Work<'_> {
     /// Runs one statement.
     pub(super) async fn run(&mut self, statement: &Sql) -> Result<Outcome> {
@@ -209,7 +242,12 @@ impl Work<'_> {
             | Sql::CreateTable(_)
             | Sql::CreateView(_)
             | Sql::CreateMaterializedView(_)
+            | Sql::CreateIndex(_)
             | Sql::CreateSink(_) => self.create(statement).await,
+            Sql::CreateSchema(create) => self.create_schema(create).await,
+            Sql::DropSchema(drop) => self.drop_schema(drop).await,
+            Sql::Rename(rename) => self.rename(rename).await,
+            Sql::Comment(comment) => self.comment(comment).await,
             Sql::Drop(drop) => self.drop_relations(drop).await,
             Sql::Subscribe(subscribe) => self.subscribe(subscribe).await,
             Sql::Copy(copy) => self.copy(copy).await,
@@ -234,7 +272,7 @@ impl Work<'_> {
 
     /// The catalog as it is now.
     pub(super) fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.handle.shared.catalog.read())
+        seen_by(self.settings, &self.handle.shared.catalog.read())
     }
 
     /// Asks the coordinator and waits for its answer.

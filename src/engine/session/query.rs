@@ -7,8 +7,8 @@ use arrow::array::RecordBatch;
 use futures::StreamExt;
 
 use crate::base::{Error, Result};
-use crate::catalog::{Relation, RelationKind};
-use crate::plan::for_batch;
+use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::plan::{for_batch, index_for};
 use crate::serving::{RowStream, rows_table, stream_table};
 use crate::sql::{BindMode, Binder, BoundQuery, CopyFormat as SqlCopyFormat, Query, Show, Statement as Sql};
 use crate::types::{Column, Epoch, RelationId, Schema, SqlType};
@@ -20,9 +20,13 @@ use super::super::sources::read_bounded;
 use super::Work;
 
 /// What a statement's parameters and rows are, without running it.
-pub(super) fn prepare(handle: &Handle, statement: &Sql, given: &[Option<SqlType>]) -> Result<Prepared> {
-    let catalog = Arc::clone(&handle.shared.catalog.read());
-    let binder = Binder::new(&catalog, handle.queries.session_state());
+pub(super) fn prepare(
+    handle: &Handle,
+    catalog: &Catalog,
+    statement: &Sql,
+    given: &[Option<SqlType>],
+) -> Result<Prepared> {
+    let binder = Binder::new(catalog, handle.queries.session_state());
     let text = |names: &[&str]| Schema::new(names.iter().map(|name| Column::new(*name, SqlType::Varchar)).collect());
     let (parameters, columns) = match statement {
         Sql::Query(query) => {
@@ -55,6 +59,11 @@ pub(super) fn prepare(handle: &Handle, statement: &Sql, given: &[Option<SqlType>
         | Sql::CreateView(_)
         | Sql::CreateMaterializedView(_)
         | Sql::CreateSink(_)
+        | Sql::CreateIndex(_)
+        | Sql::CreateSchema(_)
+        | Sql::DropSchema(_)
+        | Sql::Rename(_)
+        | Sql::Comment(_)
         | Sql::Drop(_)
         | Sql::Copy(_)
         | Sql::Flush
@@ -136,20 +145,22 @@ impl Work<'_> {
     /// Runs a bound query; `own` stands for the contents of relations.
     pub(super) async fn rows(&mut self, bound: BoundQuery, own: Vec<(RelationId, RecordBatch)>) -> Result<RowStream> {
         let (mut published, mut given) = (Vec::new(), BTreeMap::new());
+        let indexed = self.indexes_for(&bound, &own);
         for relation in &bound.relations {
             match relation.kind {
                 RelationKind::Table
                 | RelationKind::MaterializedView
                 | RelationKind::Late(_)
                 | RelationKind::Faults(_) => {
-                    published.push(relation.id);
+                    let read = indexed.get(&relation.id).copied().unwrap_or(relation.id);
+                    published.push(read);
                 }
                 RelationKind::System => {
                     let name = relation.name.clone();
                     let rows = self.ask(|reply| Request::SystemView { name, reply }).await?;
                     given.insert(relation.id, rows);
                 }
-                RelationKind::Source | RelationKind::View | RelationKind::Sink => {}
+                RelationKind::Source | RelationKind::View | RelationKind::Sink | RelationKind::Index(_) => {}
             }
         }
         given.extend(own);
@@ -170,11 +181,31 @@ impl Work<'_> {
                     let reader = read_bounded(relation, &self.handle.shared.settings)?;
                     stream_table(&relation.columns, reader)
                 }
-                (_, Some(set)) => set.table(relation.id),
+                (_, Some(set)) => set.table(indexed.get(&relation.id).copied().unwrap_or(relation.id)),
                 (_, None) => Err(Error::internal(format!("{} is read without an epoch", relation.title()))),
             }
         })?;
         Ok(self.handle.queries.run(plan))
+    }
+
+    /// Which indexes are read in the place of relations that have their rows found by them.
+    pub(super) fn indexes_for(
+        &self,
+        bound: &BoundQuery,
+        own: &[(RelationId, RecordBatch)],
+    ) -> BTreeMap<RelationId, RelationId> {
+        let catalog = self.catalog();
+        let mut found = BTreeMap::new();
+        for relation in &bound.relations {
+            if own.iter().any(|(id, _)| *id == relation.id) {
+                continue;
+            }
+            let belongings = catalog.belongings(relation.id).into_iter();
+            let indexes = belongings.filter(|belonging| matches!(belonging.kind, RelationKind::Index(_)));
+            let indexes: Vec<Arc<Relation>> = indexes.collect();
+            found.extend(index_for(&bound.plan, relation, &indexes).map(|index| (relation.id, index)));
+        }
+        found
     }
 
     /// The epoch below which this statement does not read.

@@ -6,7 +6,7 @@ use futures::StreamExt;
 
 use crate::base::Result;
 use crate::catalog::{Relation, RelationKind};
-use crate::sql::{Name, ObjectKind, Show};
+use crate::sql::{self, Declared, Name, ObjectKind, Show};
 use crate::types::{Column, Schema, SqlType};
 
 use super::super::api::{Outcome, Tag};
@@ -41,14 +41,24 @@ pub(super) fn describe_schema() -> Schema {
     text(&DESCRIBE)
 }
 
-/// The catalog's word for a kind of statement.
-pub(super) fn catalog_kind(kind: ObjectKind) -> RelationKind {
+/// The kind of a relation as statements name it; none of those that no statement makes.
+fn statement_kind(kind: RelationKind) -> Option<ObjectKind> {
     match kind {
-        ObjectKind::Source => RelationKind::Source,
-        ObjectKind::Table => RelationKind::Table,
-        ObjectKind::View => RelationKind::View,
-        ObjectKind::MaterializedView => RelationKind::MaterializedView,
-        ObjectKind::Sink => RelationKind::Sink,
+        RelationKind::Source => Some(ObjectKind::Source),
+        RelationKind::Table => Some(ObjectKind::Table),
+        RelationKind::View => Some(ObjectKind::View),
+        RelationKind::MaterializedView => Some(ObjectKind::MaterializedView),
+        RelationKind::Sink => Some(ObjectKind::Sink),
+        RelationKind::Index(_) => Some(ObjectKind::Index),
+        RelationKind::Late(_) | RelationKind::Faults(_) | RelationKind::System => None,
+    }
+}
+
+/// Fails with 42809 when `relation` is not of `kind`.
+pub(super) fn is_kind(relation: &Relation, kind: ObjectKind) -> Result<()> {
+    match statement_kind(relation.kind) {
+        Some(found) if found == kind => Ok(()),
+        _ => Err(relation.is_not(&kind.to_string())),
     }
 }
 
@@ -57,13 +67,16 @@ impl Work<'_> {
     pub(super) async fn show(&mut self, show: &Show) -> Result<Outcome> {
         match show {
             Show::Objects(kind) => {
-                let relations = self.catalog().of_kind(catalog_kind(*kind));
-                text_rows(&OBJECTS, relations.iter().map(|relation| vec![relation.name.clone()]).collect(), "SHOW")
+                let catalog = self.catalog();
+                let of_kind = catalog.relations().filter(|relation| statement_kind(relation.kind) == Some(*kind));
+                let mut names: Vec<Vec<String>> = of_kind.map(|relation| vec![relation.path()]).collect();
+                names.sort();
+                text_rows(&OBJECTS, names, "SHOW")
             }
             Show::Create { kind, name } => {
                 let relation = self.resolve(name)?;
                 if let Some(kind) = kind {
-                    relation.require(catalog_kind(*kind))?;
+                    is_kind(&relation, *kind)?;
                 }
                 text_rows(&CREATE, vec![vec![relation.path(), relation.show_create()?]], "SHOW")
             }
@@ -83,9 +96,11 @@ impl Work<'_> {
     /// DESCRIBE.
     pub(super) fn describe(&mut self, name: &Name) -> Result<Outcome> {
         let relation = self.resolve(name)?;
+        let declared = sql::declared_columns(&relation.sql);
         let row = |(place, column): (usize, &Column)| {
             let nullable = if column.nullable { "yes" } else { "no" };
-            vec![column.name.clone(), column.ty.to_string(), nullable.to_string(), note(&relation, place)]
+            let note = note(&relation, &declared, place);
+            vec![column.name.clone(), column.ty.to_string(), nullable.to_string(), note]
         };
         text_rows(&DESCRIBE, relation.columns.columns.iter().enumerate().map(row).collect(), "DESCRIBE")
     }
@@ -97,13 +112,19 @@ impl Work<'_> {
     }
 }
 
-fn note(relation: &Relation, column: usize) -> String {
+fn note(relation: &Relation, declared: &[Declared], column: usize) -> String {
     let mut notes = Vec::new();
     if relation.primary_key.contains(&column) {
-        notes.push("primary key");
+        notes.push("primary key".to_string());
     }
     if relation.watermark.as_ref().is_some_and(|watermark| watermark.column == column) {
-        notes.push("event time");
+        notes.push("event time".to_string());
     }
+    let name = relation.columns.columns.get(column).map(|column| column.name.as_str());
+    if let Some(declared) = declared.iter().find(|declared| Some(declared.name.as_str()) == name) {
+        notes.extend(declared.default.iter().map(|default| format!("default {default}")));
+        notes.extend(declared.generated.iter().map(|generated| format!("generated as {generated}")));
+    }
+    notes.extend(relation.column_comments.get(&column).cloned());
     notes.join(", ")
 }

@@ -2,6 +2,8 @@
 
 mod aggregate;
 mod band;
+mod became;
+mod constant;
 mod join;
 mod project;
 mod scan;
@@ -9,6 +11,10 @@ mod union;
 mod window;
 
 use datafusion::logical_expr::{Distinct, LogicalPlan};
+
+pub use self::became::Became;
+pub(super) use self::constant::Unit;
+pub use self::constant::unit_row;
 
 use super::build::{Builder, Stream};
 use super::view::EmitMode;
@@ -19,11 +25,20 @@ use crate::base::{Error, Result};
 pub(super) struct Lowering {
     pub builder: Builder,
     pub emit: EmitMode,
+    pub unit: Unit,
+    pub became: Became,
 }
 
 impl Lowering {
-    /// The stream of `plan`'s rows.
+    /// The stream of `plan`'s rows; notes which operators it took.
     pub fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
+        let place = self.became.begin(plan, self.builder.nodes.len());
+        let stream = self.node(plan)?;
+        self.became.end(place, self.builder.nodes.len());
+        Ok(stream)
+    }
+
+    fn node(&mut self, plan: &LogicalPlan) -> Result<Stream> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Projection(projection) => self.projection(projection),
@@ -42,10 +57,8 @@ impl Lowering {
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
                 Err(refused("LIMIT", "Leave it out here, and write it in the SELECT that reads the view."))
             }
-            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(refused(
-                "a query over constants alone",
-                "CREATE TABLE, INSERT the rows, and read the table; or CREATE VIEW instead.",
-            )),
+            LogicalPlan::EmptyRelation(empty) => self.empty(empty),
+            LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::Window(_) => {
                 Err(refused("OVER", "GROUP BY in a view, and write OVER in the SELECT that reads it."))
             }

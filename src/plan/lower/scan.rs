@@ -51,7 +51,7 @@ impl Lowering {
                 }
                 Ok(stream)
             }
-            RelationKind::View | RelationKind::Sink | RelationKind::System => {
+            RelationKind::View | RelationKind::Sink | RelationKind::Index(_) | RelationKind::System => {
                 Err(refused(&relation.title(), "Read a source, table or materialized view."))
             }
         }

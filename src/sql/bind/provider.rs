@@ -21,7 +21,7 @@ use super::errors::carry;
 use super::types::Types;
 use super::windows::Windows;
 use crate::base::{Error, Result, sqlstate};
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind, schemas};
 use crate::plan::RelationSource;
 use crate::types::RelationId;
 
@@ -37,6 +37,8 @@ pub(super) struct Provider<'a> {
     pub named: RefCell<BTreeMap<RelationId, Arc<Relation>>>,
     /// A relation that only this statement knows: `excluded` of ON CONFLICT.
     pub extra: Option<Arc<Relation>>,
+    /// The catalog as the views that are being inlined see it, the innermost last.
+    seen: RefCell<Vec<Catalog>>,
     depth: Cell<usize>,
     windows: [Arc<dyn RelationPlanner>; 1],
 }
@@ -49,6 +51,7 @@ impl<'a> Provider<'a> {
             mode,
             named: RefCell::default(),
             extra: None,
+            seen: RefCell::default(),
             depth: Cell::new(0),
             windows: [Arc::new(Windows)],
         }
@@ -58,13 +61,18 @@ impl<'a> Provider<'a> {
         let extra = self.extra.as_ref().filter(|extra| name.schema().is_none() && extra.name == name.table());
         let relation = match extra {
             Some(extra) => Arc::clone(extra),
-            None => self.catalog.resolve(name.schema(), name.table())?,
+            None => match self.seen.borrow().last() {
+                Some(catalog) => catalog.resolve(name.schema(), name.table())?,
+                None => self.catalog.resolve(name.schema(), name.table())?,
+            },
         };
         self.named.borrow_mut().insert(relation.id, Arc::clone(&relation));
         match relation.kind {
-            RelationKind::Sink => Err(Error::invalid(format!("{} cannot be read", relation.title()))
-                .with_code(sqlstate::WRONG_OBJECT_TYPE)
-                .with_hint("Read the relation that it sends, or the files that it writes.")),
+            RelationKind::Sink | RelationKind::Index(_) => {
+                Err(Error::invalid(format!("{} cannot be read", relation.title()))
+                    .with_code(sqlstate::WRONG_OBJECT_TYPE)
+                    .with_hint("Read the relation of which it is made."))
+            }
             RelationKind::System if self.mode == BindMode::Stored => {
                 Err(Error::unsupported(format!("{} cannot be read by a materialized view or sink", relation.title()))
                     .with_hint("Read it with SELECT."))
@@ -91,7 +99,11 @@ impl<'a> Provider<'a> {
                 .with_hint("Make one of them a materialized view."));
         }
         self.depth.set(depth + 1);
+        let public = [schemas::PUBLIC.to_string()];
+        let path = if relation.search_path.is_empty() { &public } else { relation.search_path.as_slice() };
+        self.seen.borrow_mut().push(self.catalog.along(path));
         let plan = super::view_plan(self, relation);
+        self.seen.borrow_mut().pop();
         self.depth.set(depth);
         // A place in the view's text is none in the statement's.
         plan.map_err(|error| without_position(error).context(format!("in {}", relation.title())))

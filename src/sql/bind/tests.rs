@@ -194,7 +194,10 @@ fn plan(sql: &str) -> Result<String> {
         Statement::CreateSink(create) => {
             crate::sql::options::sink_options(&create).map(|options| format!("{options:?}"))
         }
-        other => Ok(format!("{other:?}")),
+        Statement::Insert(insert) => binder.insert(&insert, &[]).map(|_| "ok".to_string()),
+        Statement::Update(update) => binder.update(&update, &[]).map(|_| "ok".to_string()),
+        Statement::Delete(delete) => binder.delete(&delete, &[]).map(|_| "ok".to_string()),
+        _ => Ok("ok".to_string()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::statement::{
 };
 use super::clauses;
 use super::cursor::Cursor;
+use super::ddl;
 use super::refusals;
 use crate::base::{Error, Result};
 
@@ -54,6 +55,14 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
                 .at(what));
         }
         return Ok(Statement::CreateView(view));
+    }
+    if cursor.take_words(&["index"]) {
+        refuse_replace("INDEX")?;
+        return ddl::index(cursor);
+    }
+    if cursor.take_words(&["schema"]) {
+        refuse_replace("SCHEMA")?;
+        return ddl::schema(cursor);
     }
     Err(refusals::create(cursor, what))
 }
@@ -264,8 +273,13 @@ pub(super) fn object_kind(cursor: &mut Cursor<'_>, plural: bool) -> Option<Objec
         ("table", ObjectKind::Table),
         ("view", ObjectKind::View),
         ("sink", ObjectKind::Sink),
+        ("index", ObjectKind::Index),
     ];
-    let spelled = |word: &str| if plural { format!("{word}s") } else { word.to_string() };
+    let spelled = |word: &str| match (plural, word) {
+        (false, word) => word.to_string(),
+        (true, "index") => "indexes".to_string(),
+        (true, word) => format!("{word}s"),
+    };
     if cursor.take_words(&["materialized", &spelled("view")]) {
         return Some(ObjectKind::MaterializedView);
     }
@@ -275,6 +289,9 @@ pub(super) fn object_kind(cursor: &mut Cursor<'_>, plural: bool) -> Option<Objec
 pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.advance();
     let what = cursor.position();
+    if cursor.take_words(&["schema"]) {
+        return ddl::drop_schema(cursor);
+    }
     let Some(kind) = object_kind(cursor, false) else {
         return Err(refusals::drop(cursor, what));
     };

@@ -4,6 +4,7 @@ mod clauses;
 mod complexity;
 mod create;
 mod cursor;
+mod ddl;
 mod dml;
 mod refusals;
 mod session;
@@ -65,6 +66,8 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "select" | "with" | "values" => dml::query(cursor),
         "create" => create::create(cursor),
         "drop" => create::drop(cursor),
+        "alter" => ddl::alter(cursor),
+        "comment" => ddl::comment(cursor),
         "insert" | "update" | "delete" => dml::change(cursor),
         "subscribe" => Ok(Statement::Subscribe(session::subscribe(cursor)?)),
         "copy" => session::copy(cursor),

@@ -15,7 +15,6 @@ pub(super) fn statement(cursor: &Cursor<'_>, word: &str) -> Error {
         "table" => "Write SELECT * FROM name.",
         "truncate" => "Write DELETE FROM name.",
         "merge" => "Write UPDATE and INSERT.",
-        "alter" => "DROP the object and CREATE it anew; its dependents with DROP ... CASCADE.",
         "refresh" => {
             "Nothing needs refreshing: a materialized view is kept up to date. WAIT FOR name waits until it is."
         }
@@ -29,7 +28,7 @@ pub(super) fn statement(cursor: &Cursor<'_>, word: &str) -> Error {
         "vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint" => "Leave it out: the engine keeps its own house.",
         "grant" | "revoke" | "reassign" => "Leave it out: every user may do everything.",
         "savepoint" | "release" => "Use BEGIN and COMMIT alone.",
-        "lock" | "listen" | "notify" | "unlisten" | "comment" | "security" | "load" | "import" => "Leave it out.",
+        "lock" | "listen" | "notify" | "unlisten" | "security" | "load" | "import" => "Leave it out.",
         "call" | "do" => "Send the statements themselves.",
         "use" => "There is one database, millstream.",
         "tail" => "Write SUBSCRIBE TO name.",
@@ -45,8 +44,8 @@ pub(super) fn create(cursor: &Cursor<'_>, position: usize) -> Error {
         return cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK");
     };
     let rewrite = match word.as_str() {
-        "index" | "unique" => "Leave it out, or CREATE MATERIALIZED VIEW with the order of columns you need.",
-        "schema" | "database" => "Put everything into the one schema, public.",
+        "unique" => "Write CREATE INDEX; what must be unique is the PRIMARY KEY of its table.",
+        "database" => "There is one database, millstream: CREATE SCHEMA name keeps things apart.",
         "temporary" | "temp" | "unlogged" | "global" | "local" | "recursive" | "external" | "foreign" => {
             "Write CREATE TABLE or CREATE VIEW alone."
         }
@@ -71,7 +70,7 @@ pub(super) fn drop(cursor: &Cursor<'_>, position: usize) -> Error {
     match cursor.peek_word() {
         Some(word) if matches!(cursor.peek_nth(1), Some(Token::Word(_))) => refused(
             &format!("DROP {}", word.to_uppercase()),
-            "DROP takes SOURCE, TABLE, VIEW, MATERIALIZED VIEW and SINK.",
+            "DROP takes SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, INDEX and SCHEMA.",
             position,
         ),
         _ => cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK"),
