@@ -11,4 +11,6 @@ mod examples;
 mod flights;
 mod generated;
 mod harness;
+mod nexmark;
 mod slt;
+mod suite;
