@@ -39,7 +39,7 @@ pub fn fixed_key(plan: &LogicalPlan, table: &Relation) -> Option<Vec<ArrayRef>> 
             let conditions = split_conjunction(&filter.predicate);
             let filters: Vec<KeyFilter> = conditions.iter().filter_map(|c| KeyFilter::of(c, &schema)).collect();
             let value = |column: &usize| {
-                filters.iter().find(|filter| filter.column() == *column).map(|filter| filter.value().clone())
+                filters.iter().find(|filter| filter.column() == *column).map(|filter| ArrayRef::clone(filter.value()))
             };
             found = table.primary_key.iter().map(value).collect::<Option<Vec<ArrayRef>>>();
         }

@@ -359,7 +359,7 @@ pub enum ConflictAction {
         /// What is set.
         assignments: Vec<(Name, ast::Expr)>,
         /// `WHERE`.
-        selection: Option<ast::Expr>,
+        selection: Option<Box<ast::Expr>>,
     },
 }
 

@@ -46,7 +46,7 @@ impl Binder<'_> {
         let other = Ident::with_quote('"', EXCLUDED);
         let names = target.table.primary_key.iter().filter_map(|&key| target.table.columns.columns.get(key));
         let same_key = names.map(|key| equal(column(&key.name, Some(&own)), column(&key.name, Some(&other))));
-        let wanted = selection.clone().map(|selection| ast::Expr::Nested(Box::new(selection)));
+        let wanted = selection.clone().map(ast::Expr::Nested);
         let condition = same_key.chain(wanted).reduce(and);
         let mut query = change_query(&insert.table, alias, items, condition)?;
         read_also(&mut query, other);

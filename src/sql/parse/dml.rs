@@ -84,7 +84,7 @@ fn conflict(on: OnInsert, position: usize) -> Result<OnConflict> {
                     .at(position));
             }
             let assignments = assignments(update.assignments, position)?;
-            ConflictAction::Update { assignments, selection: update.selection }
+            ConflictAction::Update { assignments, selection: update.selection.map(Box::new) }
         }
     };
     Ok(OnConflict { target, action })
