@@ -219,8 +219,12 @@ impl Coordinator {
             sources,
             writing: false,
         });
-        for job in self.jobs.values_mut() {
-            job.dirty = false;
+        // What it does not wait for (a job that fills) is for the next one.
+        let missing = self.checkpoints.begun.iter().flat_map(|begun| begun.missing.keys());
+        for id in missing {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.dirty = false;
+            }
         }
         self.write_checkpoint_if_whole();
     }
