@@ -106,7 +106,7 @@ fn tumble() -> OperatorSpec {
 }
 
 fn gate() -> OperatorSpec {
-    OperatorSpec::Gate(GateSpec { input: Bids::schema(), watermark: 4, window_end: 2 })
+    OperatorSpec::Gate(GateSpec { input: Bids::schema(), watermark: 4, window_end: 2, shift_us: 0 })
 }
 
 fn join() -> OperatorSpec {

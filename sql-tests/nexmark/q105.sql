@@ -1,5 +1,4 @@
 -- The auctions with most bids.
--- refused: LIMIT
 SELECT a.id AS auction_id, a.item_name AS auction_item_name, count(b.auction) AS bid_count
 FROM auction a JOIN bid b ON a.id = b.auction
 GROUP BY a.id, a.item_name

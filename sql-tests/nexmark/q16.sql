@@ -1,5 +1,4 @@
 -- Channel statistics of each day, by price.
--- refused: to_char
 SELECT channel, to_char(date_time, 'YYYY-MM-DD') AS day, max(to_char(date_time, 'HH24:MI')) AS minute,
        count(*) AS bids,
        count(*) FILTER (WHERE price < 10000) AS bids1, count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS bids2, count(*) FILTER (WHERE price >= 1000000) AS bids3,

@@ -1,5 +1,4 @@
 -- The ten highest bids of each auction.
--- refused: OVER
 SELECT *
 FROM (
   SELECT *, row_number() OVER (PARTITION BY auction ORDER BY price DESC, bidder, date_time, extra) AS rn

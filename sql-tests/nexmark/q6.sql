@@ -1,5 +1,4 @@
 -- Average selling price by seller: of the last ten auctions each.
--- refused: OVER
 SELECT q.seller, q.id, avg(q.final) OVER (PARTITION BY q.seller ORDER BY q.date_time, q.id ROWS BETWEEN 10 PRECEDING AND CURRENT ROW) AS price
 FROM (
   SELECT a.id, a.seller, b.price AS final, b.date_time,

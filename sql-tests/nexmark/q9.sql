@@ -1,5 +1,4 @@
 -- Winning bids: for each auction the bid that wins it.
--- refused: OVER
 SELECT id, item_name, description, initial_bid, reserve, date_time, expires, seller, category, auction, bidder, price, bid_date_time
 FROM (
   SELECT a.id, a.item_name, a.description, a.initial_bid, a.reserve, a.date_time, a.expires, a.seller, a.category,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Graph, JobInputReceivers};
+use super::{Close, Graph, JobInputReceivers};
 use crate::base::{Error, Result};
 use crate::state::{PublishedView, TableCut, ViewCut};
 use crate::types::{DeltaBatch, Epoch, JobId, NodeId};
@@ -42,6 +42,8 @@ pub struct CreateJob {
     pub publish: HashMap<NodeId, Arc<PublishedView>>,
     /// The outbox of each sink node.
     pub sinks: HashMap<NodeId, SinkOutbox>,
+    /// How far each input had come before `start`, if the job is restored: the watermark of one that says nothing more.
+    pub known: HashMap<NodeId, Close>,
     /// The state to begin with, if the job is restored from a checkpoint of the epoch before `start`.
     pub restore: Option<Arc<JobState>>,
 }

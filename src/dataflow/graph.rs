@@ -58,6 +58,7 @@ pub struct Node {
 /// What a node does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a graph has a handful of nodes, most of them operators")]
 pub enum NodeKind {
     /// Rows of a source, or of a table's statements, sent by the host through a [`super::JobInput`].
     Source(SourceInput),

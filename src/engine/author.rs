@@ -15,11 +15,12 @@ use crate::plan::{
 };
 use crate::serving::QueryRunner;
 use crate::sql::{
-    self, BindMode, Binder, CreateRelation, CreateSink, CreateView, EmitClause, Name, ObjectKind, RelationDefinition,
-    SinkConnector, SinkFrom, SinkOptions, SourceConnector, SourceOptions, Statement as Sql,
+    self, BindMode, Binder, BoundQuery, CreateRelation, CreateSink, CreateView, EmitClause, Name, ObjectKind,
+    RelationDefinition, SinkConnector, SinkFrom, SinkOptions, SourceConnector, SourceOptions, Statement as Sql,
 };
 use crate::types::{JobId, RelationId, Schema};
 
+use super::api::Notice;
 use super::ddl::Ddl;
 use super::sources::{check_columns, check_source};
 
@@ -53,6 +54,30 @@ pub(super) struct Authored {
     pub ddl: Ddl,
     /// What EXPLAIN prints of it; empty if it has no plan.
     pub explain: String,
+    /// What the user should know of it.
+    pub notices: Vec<Notice>,
+}
+
+impl Authored {
+    fn new(ddl: Ddl, explain: String) -> Authored {
+        Authored { ddl, explain, notices: Vec::new() }
+    }
+
+    /// With what its plan gives notice of.
+    fn planned(ddl: Ddl, planned: &PlannedView) -> Authored {
+        let notices = planned.notices.iter().map(Notice::new).collect();
+        Authored { ddl, explain: explain(planned), notices }
+    }
+
+    /// With a notice if `query` has an order that a stored relation does not keep.
+    fn unordered(mut self, query: &BoundQuery) -> Authored {
+        if query.unordered {
+            let notice = Notice::new("the order of ORDER BY is not kept");
+            self.notices
+                .push(notice.with_hint("Write ORDER BY in the SELECT that reads the view, or LIMIT behind it here."));
+        }
+        self
+    }
 }
 
 impl Author<'_> {
@@ -123,7 +148,7 @@ impl Author<'_> {
         let mut faults = Relation::new(id, source.path(), RelationKind::Faults(source.id), schema.clone());
         faults.job = Some(self.numbers.job());
         faults.graph = Some(graph_text(&plan_kept(id, &schema, self.keep())?)?);
-        Ok(Authored { ddl: Ddl::Create(vec![source, faults]), explain: String::new() })
+        Ok(Authored::new(Ddl::Create(vec![source, faults]), String::new()))
     }
 
     /// CREATE TABLE: the table and its job.
@@ -135,7 +160,7 @@ impl Author<'_> {
         fill(&mut table, &bound)?;
         table.job = Some(self.numbers.job());
         table.graph = Some(graph_text(&plan_table(&table)?)?);
-        Ok(Authored { ddl: Ddl::Create(vec![table]), explain: String::new() })
+        Ok(Authored::new(Ddl::Create(vec![table]), String::new()))
     }
 
     /// CREATE [OR REPLACE] VIEW.
@@ -158,7 +183,7 @@ impl Author<'_> {
         let mut view = self.relation(id, &create.name, RelationKind::View, bound.schema.clone())?;
         view.depends_on = created_by_users(&bound.relations);
         let ddl = if replaced.is_some() { Ddl::Replace(Box::new(view)) } else { Ddl::Create(vec![view]) };
-        Ok(Authored { ddl, explain: String::new() })
+        Ok(Authored::new(ddl, String::new()))
     }
 
     /// CREATE MATERIALIZED VIEW: the view, its late rows and faults, and the job that keeps them.
@@ -180,7 +205,7 @@ impl Author<'_> {
         view.depends_on = created_by_users(&bound.relations);
         view.primary_key.clone_from(&planned.key);
         let relations = self.with_side_outputs(view, &planned, late, faults)?;
-        Ok(Authored { ddl: Ddl::Create(relations), explain: explain(&planned) })
+        Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound))
     }
 
     /// CREATE SINK: the sink and its job.
@@ -200,7 +225,7 @@ impl Author<'_> {
                 sink.job = Some(self.numbers.job());
                 let explain = graph.to_string();
                 sink.graph = Some(graph_text(&graph)?);
-                Ok(Authored { ddl: Ddl::Create(vec![sink]), explain })
+                Ok(Authored::new(Ddl::Create(vec![sink]), explain))
             }
             SinkFrom::Query { query, emit } => {
                 let bound = self.binder().view(query, &[], BindMode::Stored)?;
@@ -220,7 +245,7 @@ impl Author<'_> {
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
                 sink.depends_on = created_by_users(&bound.relations);
                 let relations = self.with_side_outputs(sink, &planned, late, faults)?;
-                Ok(Authored { ddl: Ddl::Create(relations), explain: explain(&planned) })
+                Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound))
             }
         }
     }

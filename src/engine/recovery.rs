@@ -215,16 +215,27 @@ impl Recovery {
             .filter(|input| matches!(input.feed, Feed::Source(_) | Feed::Faults))
             .map(|input| (input.node, input.relation))
             .collect();
+        let known = sources.iter().filter_map(|&(node, source)| {
+            let watermark = self.source_at(source, entry.epoch, &extra)?.watermark;
+            let epoch = entry.epoch;
+            Some((node, Close { epoch, watermark, clock_us: self.manifest.clock_us, checkpoint: false }))
+        });
+        let known = known.collect();
         let pasts = sources.into_iter().map(|(node, source)| (node, self.past(source, entry.epoch, &extra))).collect();
-        self.coordinator.start_job(start, Some(Arc::new(stored.state)));
+        self.coordinator.start_job(start, known, Some(Arc::new(stored.state)));
         self.feeds.push((id, pasts));
         Ok(())
     }
 
+    /// Where `source` stood for a job at `epoch`.
+    fn source_at<'a>(&'a self, source: RelationId, epoch: Epoch, extra: &'a JobExtra) -> Option<&'a SourceCut> {
+        let own = extra.sources.iter().find(|cut| cut.relation == source);
+        own.or_else(|| self.source_cut(source, epoch))
+    }
+
     /// How a job that stands at `epoch` reads `source` from there on.
     fn past(&self, source: RelationId, epoch: Epoch, extra: &JobExtra) -> Past {
-        let own = extra.sources.iter().find(|cut| cut.relation == source);
-        let at = own.or_else(|| self.source_cut(source, epoch));
+        let at = self.source_at(source, epoch, extra);
         let later = self.records.iter().filter(|record| record.epoch > epoch);
         let cuts = later.filter_map(|record| {
             let cut = record.sources.iter().find(|cut| cut.relation == source)?;

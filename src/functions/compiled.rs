@@ -231,7 +231,12 @@ fn compile_call(function: &str, args: &[Expr], ty: &SqlType, input: &Schema) -> 
         .map(|(node, _)| if let Node::Constant(value) = node { Some(Arc::clone(value)) } else { None })
         .collect();
     if let Some(native) = Native::find(function, &types, &constants)? {
-        let args = compiled.into_iter().zip(&native.args).map(|((node, from), to)| cast_node(node, from, to));
+        let args = compiled.into_iter().zip(&native.args).map(|((node, from), to)| match &node {
+            Node::Constant(value) if value.is_null(0) => {
+                Ok(Node::Constant(super::literal::Literal::null(to.clone()).to_array()?))
+            }
+            _ => cast_node(node, from, to),
+        });
         let args = args.collect::<Result<Vec<_>>>()?;
         let result = native.ty.clone();
         return cast_node(Node::Native { native, args }, result, ty);
@@ -297,7 +302,7 @@ impl Node {
             }
             Node::Coalesce(args) => logic::coalesce(many(args)?, rows),
             Node::Extreme { args, greatest } => logic::extreme(many(args)?, *greatest, rows),
-            Node::Native { native, args } => native.evaluate(many(args)?),
+            Node::Native { native, args } => native.evaluate(many(args)?, rows),
             Node::Call { call, args } => call.evaluate(many(args)?, rows),
         }
     }

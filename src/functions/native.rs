@@ -7,11 +7,22 @@ use super::extract::{self, TimeField};
 use super::fault::Reason;
 use super::kernels::decimal::{bound, divide_rounded, power_of_ten};
 use super::kernels::{Col, map};
+use super::scalar::{self, Scalar};
 use crate::base::{Error, Result, sqlstate};
 use crate::types::SqlType;
 
 /// Names of all native functions.
-pub(crate) const NAMES: &[&str] =
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().copied().chain(scalar::names())
+}
+
+/// Whether the function `name` is native.
+pub(crate) fn exists(name: &str) -> bool {
+    NAMES.contains(&name) || scalar::exists(name)
+}
+
+/// Names of those whose result's type hangs on constants.
+const NAMES: &[&str] =
     &["abs", "ceil", "ceiling", "floor", "round", "trunc", "sign", "extract", "date_part", "date_trunc"];
 
 /// A native function resolved for its argument types.
@@ -24,8 +35,9 @@ pub(crate) struct Native {
     kernel: Kernel,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Kernel {
+    Scalar(Scalar),
     Abs,
     Sign,
     /// To `places` digits behind the point.
@@ -47,6 +59,8 @@ impl Native {
     /// The native function `name` for arguments of these types; `constants` are the arguments known beforehand.
     /// `None` when the name is not native; an error when no native function takes these types.
     pub fn find(name: &str, types: &[SqlType], constants: &[Option<ArrayRef>]) -> Result<Option<Native>> {
+        let narrowed = scalar::narrowed(name, types, constants);
+        let types = &narrowed[..];
         let native = match (name, types) {
             ("abs", [ty]) if ty.is_numeric() => Native { args: vec![ty.clone()], ty: ty.clone(), kernel: Kernel::Abs },
             ("sign", [ty]) if ty.is_numeric() => {
@@ -88,16 +102,24 @@ impl Native {
                 Native { args: vec![SqlType::Varchar, ty.clone()], ty, kernel: Kernel::DateTrunc(field) }
             }
             (name, types) if NAMES.contains(&name) => return Err(missing(name, types)),
+            (name, types) if scalar::exists(name) => {
+                let found = scalar::find(name, types, constants)?;
+                Native { args: found.args, ty: found.ty, kernel: Kernel::Scalar(found.scalar) }
+            }
             _ => return Ok(None),
         };
         Ok(Some(native))
     }
 
-    /// Evaluates it over arguments of `self.args`.
-    pub fn evaluate(&self, args: Vec<Col>) -> Result<Col> {
+    /// Evaluates it over arguments of `self.args`, for `rows` rows.
+    pub fn evaluate(&self, args: Vec<Col>, rows: usize) -> Result<Col> {
         let arity = Error::internal("native function was given another number of arguments");
+        if let Kernel::Scalar(scalar) = &self.kernel {
+            return scalar.evaluate(args, &self.ty, rows);
+        }
         let mut args = args.into_iter();
         match self.kernel {
+            Kernel::Scalar(_) => Err(arity),
             Kernel::Abs => abs(args.next().ok_or(arity)?, &self.ty),
             Kernel::Sign => sign(args.next().ok_or(arity)?, &self.ty),
             Kernel::Round(kind, places) => {

@@ -3,25 +3,15 @@
 use crate::base::{Error, sqlstate};
 
 /// Functions whose patterns are chrono's, not PostgreSQL's: a wrong answer without a word.
-pub(crate) const OTHER_PATTERNS: &[&str] = &["to_char", "to_date", "to_time", "date_format"];
+pub(crate) const OTHER_PATTERNS: &[&str] = &["to_time"];
 
 /// Functions of DataFusion that are meant for its own types and tests.
 const INTERNAL: &[&str] =
     &["arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "version", "union_extract"];
 
 /// All refused names.
-pub(crate) const NAMES: &[&str] = &[
-    "to_char",
-    "to_date",
-    "to_time",
-    "date_format",
-    "arrow_cast",
-    "arrow_typeof",
-    "arrow_metadata",
-    "arrow_try_cast",
-    "version",
-    "union_extract",
-];
+pub(crate) const NAMES: &[&str] =
+    &["to_time", "arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "version", "union_extract"];
 
 /// Why the function `name` is refused, if it is.
 pub fn why(name: &str) -> Option<Error> {

@@ -29,9 +29,22 @@ pub struct GateSpec {
     pub watermark: usize,
     /// The column of the window's end, a timestamp. A row whose end is NULL is never late.
     pub window_end: usize,
+    /// What is added to that column to have the end; 1 for the time of a row that is its own window.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shift_us: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+fn is_zero(shift: &i64) -> bool {
+    *shift == 0
 }
 
 impl GateSpec {
+    /// The end of a row's window, from the column.
+    fn end(&self, value: i64) -> i64 {
+        value.saturating_add(self.shift_us)
+    }
+
     /// Fails when a column does not exist or has another type.
     pub(super) fn build(&self) -> Result<Gate> {
         let [main, late] = self.outputs()?;
@@ -58,7 +71,12 @@ impl GateSpec {
 
     /// For EXPLAIN.
     pub(super) fn detail(&self) -> String {
-        format!("late when {} <= watermark of its split", names(&self.input, &[self.window_end]))
+        let sign = if self.shift_us == 1 { "<" } else { "<=" };
+        let shift = match self.shift_us {
+            0 | 1 => String::new(),
+            shift => format!(" + {shift} us"),
+        };
+        format!("late when {}{shift} {sign} watermark of its split", names(&self.input, &[self.window_end]))
     }
 
     /// The columns that are not hidden.
@@ -82,12 +100,13 @@ impl Gate {
         let marks = rows.column(self.spec.watermark).as_primitive::<Int64Type>();
         let pairs = || ends.values().iter().zip(marks.values().iter());
         // One pass without branches finds the usual case: nobody is late.
-        if !pairs().fold(false, |any, (end, mark)| any | (end <= mark)) {
+        if !pairs().fold(false, |any, (end, mark)| any | (self.spec.end(*end) <= *mark)) {
             return None;
         }
         let known = |row: usize| ends.is_valid(row) && marks.is_valid(row);
-        let late =
-            BooleanBuffer::collect_bool(rows.num_rows(), |row| ends.values()[row] <= marks.values()[row] && known(row));
+        let late = BooleanBuffer::collect_bool(rows.num_rows(), |row| {
+            self.spec.end(ends.values()[row]) <= marks.values()[row] && known(row)
+        });
         (late.count_set_bits() > 0).then(|| BooleanArray::new(late, None))
     }
 

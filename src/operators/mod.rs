@@ -11,27 +11,37 @@
 //! ```
 
 mod aggregate;
+mod asof;
 mod chain;
 mod faults;
 mod gate;
 mod join;
 mod keep;
 mod output;
+mod over;
+mod partition;
+mod single;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod top;
 mod union;
 #[cfg(test)]
 mod workbench;
 
 pub use aggregate::{AggregateSpec, Emit};
+pub use asof::AsofSpec;
 pub use chain::{ChainSpec, Step};
 pub use faults::fault_schema;
 pub use gate::GateSpec;
 pub use join::{Band, Due, JoinKind, JoinSpec};
 pub use keep::KeepSpec;
 pub use output::Output;
+pub use over::{Bound, Frame, OverCall, OverFunction, OverSpec, Units};
+pub use partition::{FreeOn, OrderKey, RowOrder};
+pub use single::SingleSpec;
 pub use spec::OperatorSpec;
+pub use top::{Rank, TopSpec};
 pub use union::UnionSpec;
 
 use crate::base::Result;

@@ -4,7 +4,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-use super::{AggregateSpec, ChainSpec, GateSpec, JoinSpec, KeepSpec, Operator, UnionSpec, fault_schema};
+use super::{
+    AggregateSpec, AsofSpec, ChainSpec, GateSpec, JoinSpec, KeepSpec, Operator, OverSpec, SingleSpec, TopSpec,
+    UnionSpec, fault_schema,
+};
 use crate::base::{Error, Result};
 use crate::state::TableSpec;
 use crate::types::Schema;
@@ -26,6 +29,14 @@ pub enum OperatorSpec {
     Keep(KeepSpec),
     /// UNION ALL.
     Union(UnionSpec),
+    /// The one row of a scalar sub-query.
+    Single(SingleSpec),
+    /// The newest version of each row's key.
+    Asof(AsofSpec),
+    /// The first rows of each partition.
+    Top(TopSpec),
+    /// Window functions.
+    Over(OverSpec),
 }
 
 impl OperatorSpec {
@@ -38,6 +49,10 @@ impl OperatorSpec {
             OperatorSpec::Join(spec) => Box::new(spec.build()?),
             OperatorSpec::Keep(spec) => Box::new(spec.build()?),
             OperatorSpec::Union(spec) => Box::new(spec.build()),
+            OperatorSpec::Single(spec) => Box::new(spec.build()),
+            OperatorSpec::Asof(spec) => Box::new(spec.build()?),
+            OperatorSpec::Top(spec) => Box::new(spec.build()?),
+            OperatorSpec::Over(spec) => Box::new(spec.build()?),
         })
     }
 
@@ -47,6 +62,10 @@ impl OperatorSpec {
             OperatorSpec::Aggregate(spec) => spec.tables(),
             OperatorSpec::Join(spec) => spec.tables(),
             OperatorSpec::Keep(spec) => Ok(spec.tables()),
+            OperatorSpec::Single(spec) => Ok(spec.tables()),
+            OperatorSpec::Asof(spec) => spec.tables(),
+            OperatorSpec::Top(spec) => spec.tables(),
+            OperatorSpec::Over(spec) => spec.tables(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => Ok(Vec::new()),
         }
     }
@@ -54,9 +73,15 @@ impl OperatorSpec {
     /// How many input ports it has.
     pub fn inputs(&self) -> usize {
         match self {
-            OperatorSpec::Join(_) => 2,
+            OperatorSpec::Join(_) | OperatorSpec::Asof(_) => 2,
             OperatorSpec::Union(spec) => spec.inputs,
-            OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Aggregate(_) | OperatorSpec::Keep(_) => 1,
+            OperatorSpec::Chain(_)
+            | OperatorSpec::Gate(_)
+            | OperatorSpec::Aggregate(_)
+            | OperatorSpec::Keep(_)
+            | OperatorSpec::Single(_)
+            | OperatorSpec::Top(_)
+            | OperatorSpec::Over(_) => 1,
         }
     }
 
@@ -67,7 +92,10 @@ impl OperatorSpec {
         match self {
             OperatorSpec::Aggregate(spec) => Some(spec.keys.clone()),
             OperatorSpec::Join(spec) => Some(spec.partition(port)),
-            OperatorSpec::Keep(_) => Some(Vec::new()),
+            OperatorSpec::Asof(spec) => Some(spec.partition(port)),
+            OperatorSpec::Keep(_) | OperatorSpec::Single(_) => Some(Vec::new()),
+            OperatorSpec::Top(spec) => Some(spec.order.partition.clone()),
+            OperatorSpec::Over(spec) => Some(spec.order.partition.clone()),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => None,
         }
     }
@@ -81,6 +109,10 @@ impl OperatorSpec {
             OperatorSpec::Join(spec) => vec![spec.output(), Schema::default(), fault_schema()],
             OperatorSpec::Keep(spec) => spec.outputs().into(),
             OperatorSpec::Union(spec) => vec![spec.schema.clone()],
+            OperatorSpec::Single(spec) => vec![spec.output(), Schema::default(), fault_schema()],
+            OperatorSpec::Asof(spec) => vec![spec.output()],
+            OperatorSpec::Top(spec) => vec![spec.output()],
+            OperatorSpec::Over(spec) => vec![spec.output(), Schema::default(), fault_schema()],
         })
     }
 
@@ -93,6 +125,10 @@ impl OperatorSpec {
             OperatorSpec::Join(_) => "join",
             OperatorSpec::Keep(_) => "keep",
             OperatorSpec::Union(_) => "union",
+            OperatorSpec::Single(_) => "single",
+            OperatorSpec::Asof(_) => "asof",
+            OperatorSpec::Top(_) => "top",
+            OperatorSpec::Over(_) => "over",
         }
     }
 
@@ -104,7 +140,11 @@ impl OperatorSpec {
             OperatorSpec::Aggregate(spec) => spec.detail(),
             OperatorSpec::Join(spec) => spec.detail(),
             OperatorSpec::Keep(spec) => spec.detail(),
+            OperatorSpec::Top(spec) => spec.detail(),
+            OperatorSpec::Over(spec) => spec.detail(),
             OperatorSpec::Union(spec) => format!("all rows of {} inputs", spec.inputs),
+            OperatorSpec::Single(_) => "the one row of a scalar sub-query".to_owned(),
+            OperatorSpec::Asof(spec) => spec.detail(),
         }
     }
 
@@ -114,6 +154,10 @@ impl OperatorSpec {
             OperatorSpec::Aggregate(spec) => spec.bounded_by(),
             OperatorSpec::Join(spec) => spec.bounded_by(),
             OperatorSpec::Keep(spec) => spec.bounded_by(),
+            OperatorSpec::Single(_) => "the rows of the sub-query".to_owned(),
+            OperatorSpec::Asof(spec) => spec.bounded_by(),
+            OperatorSpec::Top(spec) => spec.bounded_by(),
+            OperatorSpec::Over(spec) => spec.bounded_by(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => "no state".to_owned(),
         }
     }

@@ -1,4 +1,4 @@
-//! A bound plan made ready for DataFusion's batch execution: windows expanded, relations replaced by what can be read.
+//! A bound plan made ready for DataFusion's batch execution: nodes of our own expanded, relations replaced by what can be read.
 
 use std::sync::Arc;
 
@@ -8,7 +8,11 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::asof::{expand_asof, find_asof};
+use super::grouping::expand_empty_sets;
 use super::relation::RelationSource;
+use super::repeat::expand_repeats;
+use super::subquery::rewrite_predicates;
 use super::window::expand_windows;
 use crate::base::{Error, Result};
 use crate::catalog::Relation;
@@ -16,11 +20,13 @@ use crate::catalog::Relation;
 /// Gives what a scan of a relation reads.
 pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider>> + 'a;
 
-/// `plan` with windows expanded and every scan of one of our relations reading what `provide` gives for it. The
+/// `plan` with windows and repeats expanded and every scan of one of our relations reading what `provide` gives for it. The
 /// provider's schema must be [`Relation::columns`]'s Arrow schema. The result is not yet optimised: hand it to
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
 pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
-    let expanded = expand_windows(plan).map_err(internal)?;
+    let plan = expand_asof(find_asof(plan)?).map_err(internal)?;
+    let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_empty_sets).map_err(internal)?;
+    let expanded = rewrite_predicates(windows).map_err(internal)?;
     let mut failure = None;
     let bound = expanded.transform_up_with_subqueries(|plan| {
         let LogicalPlan::TableScan(mut scan) = plan else { return Ok(Transformed::no(plan)) };

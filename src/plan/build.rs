@@ -55,6 +55,8 @@ pub(super) struct Stream {
     pub placed_by: Option<Vec<usize>>,
     /// Columns that name a row.
     pub unique: Option<Vec<usize>>,
+    /// Whether there is never more than one row.
+    pub single: bool,
     /// Whether every aggregate beneath speaks on window close, and there is one.
     pub closes: Closes,
 }
@@ -194,6 +196,7 @@ impl Builder {
             sealed: false,
             placed_by: None,
             unique: None,
+            single: false,
             closes: Closes::NoAggregate,
         }
     }
@@ -240,6 +243,12 @@ impl Builder {
             Some(key) => Exchange::Key(key.to_vec()),
         };
         Ok(Edge { from: stream.from, port: 0, exchange, watermark: stream.watermark.clone() })
+    }
+
+    /// Whether [`Builder::carry_watermark`] would do it.
+    pub fn can_carry(&self, stream: &Stream) -> bool {
+        let node = self.nodes.get(stream.from.0 as usize);
+        stream.hidden || (stream.patchable() && node.is_some_and(|node| matches!(node.kind, NodeKind::Source(_))))
     }
 
     /// Has the source beneath `stream` send the watermark of each row's split, and the steps so far carry it.

@@ -4,22 +4,31 @@
 //!   LogicalPlan ─ optimize ─▶ LogicalPlan ─ lower ─▶ streams and operators (build) ─ outputs ─▶ Graph
 //! ```
 
+mod asof;
 mod batch;
 mod build;
+mod first_rows;
+mod grouping;
 mod index;
 mod lower;
 mod optimize;
 mod outputs;
 mod point;
 mod relation;
+mod repeat;
+mod single;
+mod subquery;
 mod view;
 mod window;
 
+pub use asof::{ASOF, asof_mark};
 pub use batch::for_batch;
+pub use grouping::resolve_grouping;
 pub use index::{index_for, plan_index};
 pub use lower::{Became, unit_row};
 pub use point::{fixed_key, scans};
 pub use relation::RelationSource;
+pub use repeat::Repeat;
 pub use view::{
     EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
 };

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::asof::find_asof;
 use super::build::{Builder, Closes, Stream};
 use super::lower::{Became, Lowering, Unit};
 use super::optimize::optimize;
@@ -87,18 +88,27 @@ pub struct PlannedView {
     pub late: Option<Schema>,
     /// The columns of `ms_faults.<view>`; `None` if nothing can fault.
     pub faults: Option<Schema>,
+    /// What the author of the query should know.
+    pub notices: Vec<String>,
     /// The optimised logical plan: which operators each of its nodes became.
     pub became: Became,
 }
 
 /// Plans a query that is kept up to date. Constructs without operators are refused by name (0A000).
 pub fn plan_view(request: &ViewRequest<'_>, session: &SessionState) -> Result<PlannedView> {
-    let logical = optimize(request.plan.clone(), session).map_err(error_from_datafusion)?;
+    let plan = find_asof(request.plan.clone())?;
+    let logical = optimize(plan, session).map_err(error_from_datafusion)?;
     let (Target::View(own) | Target::Sink(own)) = request.target;
-    let mut lowering =
-        Lowering { builder: Builder::default(), emit: request.emit, unit: Unit::of(own), became: Became::default() };
+    let mut lowering = Lowering {
+        builder: Builder::default(),
+        emit: request.emit,
+        unit: Unit::of(own),
+        became: Became::default(),
+        notices: Vec::new(),
+        carried: 0,
+    };
     let mut stream = lowering.lower(&logical)?;
-    let (mut builder, became) = (lowering.builder, lowering.became);
+    let Lowering { mut builder, became, notices, .. } = lowering;
     stream.drop_hidden()?;
     conform(&mut stream, request.schema)?;
     check_emit(request.emit, &stream)?;
@@ -114,7 +124,7 @@ pub fn plan_view(request: &ViewRequest<'_>, session: &SessionState) -> Result<Pl
         None => None,
     };
     let append_only = stream.append_only;
-    Ok(PlannedView { graph: builder.finish()?, schema, key, append_only, late, faults, became })
+    Ok(PlannedView { graph: builder.finish()?, schema, key, append_only, late, faults, notices, became })
 }
 
 /// Gives the stream the names and types of `schema`.

@@ -1,4 +1,4 @@
-//! `WindowAssign`: the logical node of TUMBLE and HOP, and what it means to a batch engine.
+//! `WindowAssign`: the logical node of TUMBLE, HOP and CUMULATE, and what it means to a batch engine.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -42,19 +42,33 @@ pub enum Window {
         /// Windows start at `offset + k · slide`.
         offset_us: i64,
     },
+    /// Each row in every window of one start that ends behind it.
+    Cumulate {
+        /// How much longer each window is than the one before; it divides the size.
+        step_us: i64,
+        /// Length of the longest.
+        size_us: i64,
+        /// Windows start at `offset + k · size`.
+        offset_us: i64,
+    },
 }
 
 impl Window {
     fn parts(self) -> (i64, i64, i64) {
         match self {
-            Window::Tumble { size_us, offset_us } => (size_us, size_us, offset_us),
+            Window::Tumble { size_us, offset_us } | Window::Cumulate { size_us, offset_us, .. } => {
+                (size_us, size_us, offset_us)
+            }
             Window::Hop { slide_us, size_us, offset_us } => (slide_us, size_us, offset_us),
         }
     }
 
-    /// The length of a window.
-    pub fn size_us(self) -> i64 {
-        self.parts().1
+    /// The length of a window, if all have the same.
+    pub fn size_us(self) -> Option<i64> {
+        match self {
+            Window::Tumble { size_us, .. } | Window::Hop { size_us, .. } => Some(size_us),
+            Window::Cumulate { .. } => None,
+        }
     }
 }
 
@@ -64,6 +78,7 @@ impl fmt::Display for Window {
         match self {
             Window::Tumble { .. } => write!(f, "TUMBLE size {}", Micros(size))?,
             Window::Hop { .. } => write!(f, "HOP slide {} size {}", Micros(slide), Micros(size))?,
+            Window::Cumulate { step_us, .. } => write!(f, "CUMULATE step {} size {}", Micros(*step_us), Micros(size))?,
         }
         if offset != 0 { write!(f, " offset {}", Micros(offset)) } else { Ok(()) }
     }
@@ -188,20 +203,26 @@ fn expand(assign: &WindowAssign) -> PlanResult<LogicalPlan> {
             func: Arc::new(ScalarUDF::new_from_impl(WindowPart { window: assign.window, part, signature: any_one() })),
             args: vec![match part {
                 Part::End => Expr::Column(Column::new_unqualified(WINDOW_START)),
-                Part::Start | Part::Starts => time.clone(),
+                Part::Start | Part::Starts | Part::Ends => time.clone(),
             }],
         })
     };
     let columns = || assign.input.schema().columns().into_iter().map(Expr::Column);
     let timed = LogicalPlanBuilder::from(assign.input.clone()).filter(time.clone().is_not_null())?;
+    let options = UnnestOptions { null_handling: NullHandling::Drop, recursions: Vec::new() };
     let started = match assign.window {
-        Window::Tumble { .. } => timed.project(columns().chain([function(Part::Start).alias(WINDOW_START)]))?,
-        Window::Hop { .. } => {
-            let options = UnnestOptions { null_handling: NullHandling::Drop, recursions: Vec::new() };
-            timed
-                .project(columns().chain([function(Part::Starts).alias(WINDOW_START)]))?
-                .unnest_column_with_options(Column::new_unqualified(WINDOW_START), options)?
+        Window::Cumulate { .. } => {
+            let end = Expr::Column(Column::new_unqualified(WINDOW_END));
+            return timed
+                .project(columns().chain([function(Part::Ends).alias(WINDOW_END)]))?
+                .unnest_column_with_options(Column::new_unqualified(WINDOW_END), options)?
+                .project(columns().chain([function(Part::Start).alias(WINDOW_START), end]))?
+                .build();
         }
+        Window::Tumble { .. } => timed.project(columns().chain([function(Part::Start).alias(WINDOW_START)]))?,
+        Window::Hop { .. } => timed
+            .project(columns().chain([function(Part::Starts).alias(WINDOW_START)]))?
+            .unnest_column_with_options(Column::new_unqualified(WINDOW_START), options)?,
     };
     let start = Expr::Column(Column::new_unqualified(WINDOW_START));
     started.project(columns().chain([start, function(Part::End).alias(WINDOW_END)]))?.build()
@@ -220,6 +241,8 @@ enum Part {
     Start,
     /// The end of a start.
     End,
+    /// All ends of a time, as a list.
+    Ends,
 }
 
 /// The window arithmetic as a DataFusion function.
@@ -246,10 +269,28 @@ impl WindowPart {
     }
 }
 
+impl WindowPart {
+    /// The ends of all windows of CUMULATE that hold `time`, smallest first; `None` if one does not fit.
+    fn ends(&self, time: i64, ends: &mut Vec<i64>) -> Option<()> {
+        let Window::Cumulate { step_us, size_us, offset_us } = self.window else { return None };
+        let (time, step, size, offset) =
+            (i128::from(time), i128::from(step_us), i128::from(size_us), i128::from(offset_us));
+        let start = offset + (time - offset).div_euclid(size) * size;
+        i64::try_from(start).ok()?;
+        let mut end = start + ((time - start).div_euclid(step) + 1) * step;
+        while end <= start + size {
+            ends.push(i64::try_from(end).ok()?);
+            end += step;
+        }
+        Some(())
+    }
+}
+
 impl ScalarUDFImpl for WindowPart {
     fn name(&self) -> &str {
         match self.part {
             Part::Starts => "__window_starts",
+            Part::Ends => "__window_ends",
             Part::Start => "__window_start",
             Part::End => "__window_end",
         }
@@ -262,7 +303,7 @@ impl ScalarUDFImpl for WindowPart {
     fn return_type(&self, arguments: &[DataType]) -> PlanResult<DataType> {
         let time = arguments.first().cloned().unwrap_or(DataType::Timestamp(TimeUnit::Microsecond, None));
         Ok(match self.part {
-            Part::Starts => DataType::List(Arc::new(Field::new_list_field(time, true))),
+            Part::Starts | Part::Ends => DataType::List(Arc::new(Field::new_list_field(time, true))),
             Part::Start | Part::End => time,
         })
     }
@@ -270,7 +311,7 @@ impl ScalarUDFImpl for WindowPart {
     /// Times are not NULL where these functions are called, so neither are windows.
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<Arc<Field>> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, self.part == Part::Starts)))
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, matches!(self.part, Part::Starts | Part::Ends))))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
@@ -287,11 +328,12 @@ impl ScalarUDFImpl for WindowPart {
             let time = times.value(row);
             let valid = times.is_valid(row);
             match self.part {
-                Part::End => starts.push(time.checked_add(self.window.size_us()).filter(|_| valid).unwrap_or(0)),
+                Part::End => starts.push(time.checked_add(self.window.parts().1).filter(|_| valid).unwrap_or(0)),
                 Part::Start if !valid => starts.push(0),
                 Part::Start => self.starts(time, &mut starts).ok_or_else(out_of_range)?,
                 Part::Starts if valid => self.starts(time, &mut starts).ok_or_else(out_of_range)?,
-                Part::Starts => {}
+                Part::Ends if valid => self.ends(time, &mut starts).ok_or_else(out_of_range)?,
+                Part::Starts | Part::Ends => {}
             }
             offsets.push(i32::try_from(starts.len()).map_err(|_| out_of_range())?);
         }
@@ -299,7 +341,7 @@ impl ScalarUDFImpl for WindowPart {
             Part::Start | Part::End => {
                 Arc::new(typed(TimestampMicrosecondArray::new(starts.into(), times.nulls().cloned())))
             }
-            Part::Starts => {
+            Part::Starts | Part::Ends => {
                 let field = Arc::new(Field::new_list_field(argument.data_type().clone(), true));
                 let values = Arc::new(typed(TimestampMicrosecondArray::from(starts)));
                 let nulls: Option<NullBuffer> = times.nulls().cloned();

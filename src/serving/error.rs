@@ -88,6 +88,9 @@ fn described(error: &DataFusionError) -> Error {
         DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::Configuration(_) => {
             Error::invalid(text)
         }
+        DataFusionError::Execution(_) if text == "Scalar subquery returned more than one row" => {
+            Error::fault("more than one row returned by a subquery used as an expression").with_code("21000")
+        }
         DataFusionError::Execution(_) => Error::fault(text),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
             Error::unavailable(text).with_code(sqlstate::IO_ERROR)

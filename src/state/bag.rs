@@ -163,6 +163,26 @@ impl BagTable {
         })
     }
 
+    /// The last rows of `key` that are below `before`, at most `count` of them, in order of rows.
+    pub fn rows_before(&self, key: &[u8], before: &[u8], count: usize) -> Result<Vec<&[u8]>> {
+        let rows = self.rows(key)?;
+        let mut found: Vec<&[u8]> = match rows.0 {
+            Inner::Packed(rows, _) => {
+                let below: Vec<&[u8]> = rows.map(|(row, _)| row).take_while(|row| *row < before).collect();
+                return Ok(below[below.len().saturating_sub(count)..].to_vec());
+            }
+            Inner::Tree(_) => {
+                let Some(slot) = self.slots.find(key) else { return Ok(Vec::new()) };
+                let tree = self.slots.slot(slot).extra.as_ref();
+                tree.map_or_else(Vec::new, |tree| {
+                    tree.rows_below(before).rev().take(count).map(|(row, _)| row).collect()
+                })
+            }
+        };
+        found.reverse();
+        Ok(found)
+    }
+
     /// The first row of `key` with positive weight.
     pub fn first(&self, key: &[u8]) -> Result<Option<(&[u8], i64)>> {
         self.residency.check(|| Wanted::End { key: key.into(), rows: 1, last: false })?;
@@ -175,6 +195,20 @@ impl BagTable {
         Ok(match self.rows_in_memory(key).0 {
             Inner::Packed(rows, _) => rows.filter(|&(_, weight)| weight > 0).last(),
             Inner::Tree(rows) => rows.rev().find(|&(_, weight)| weight > 0),
+        })
+    }
+
+    /// The last row of `key` below `bound` with positive weight.
+    pub fn last_below(&self, key: &[u8], bound: &[u8]) -> Result<Option<(&[u8], i64)>> {
+        self.residency.check(|| Wanted::Key(key.into()))?;
+        let Some(slot) = self.slots.find(key) else { return Ok(None) };
+        let slot = self.slots.slot(slot);
+        Ok(match &slot.extra {
+            Some(tree) => tree.rows_below(bound).rev().find(|&(_, weight)| weight > 0),
+            None => {
+                let rows = group::packed_rows(slot.value());
+                rows.take_while(|&(row, _)| row < bound).filter(|&(_, weight)| weight > 0).last()
+            }
         })
     }
 

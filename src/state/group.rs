@@ -192,6 +192,10 @@ impl Tree {
         TreeRows { inner: self.rows.range::<[u8], _>(..) }
     }
 
+    pub(super) fn rows_below(&self, bound: &[u8]) -> TreeRows<'_> {
+        TreeRows { inner: self.rows.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(bound))) }
+    }
+
     pub(super) fn rows_from(&self, from: &[u8]) -> TreeRows<'_> {
         TreeRows { inner: self.rows.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) }
     }

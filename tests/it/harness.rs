@@ -148,6 +148,11 @@ impl Db {
         Ok(Db { client })
     }
 
+    /// The client itself, for what text does not show.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Runs statements and gives the rows of the last one that has any, as text (NULL: `NULL`).
     pub async fn try_rows(&self, sql: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
         let mut rows = Vec::new();

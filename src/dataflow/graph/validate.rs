@@ -134,6 +134,10 @@ impl NodeKind {
                 OperatorSpec::Join(spec) => if port == 0 { &spec.left } else { &spec.right }.clone(),
                 OperatorSpec::Keep(spec) => spec.input.clone(),
                 OperatorSpec::Union(spec) => spec.schema.clone(),
+                OperatorSpec::Single(spec) => spec.input.clone(),
+                OperatorSpec::Asof(spec) => if port == 0 { &spec.left } else { &spec.right }.clone(),
+                OperatorSpec::Top(spec) => spec.input.clone(),
+                OperatorSpec::Over(spec) => spec.input.clone(),
             },
         })
     }

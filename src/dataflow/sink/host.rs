@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::outbox::{changelog_schema, rows_of};
+use crate::base::telemetry::{Phase, PhaseGuard};
 use crate::base::{Error, ErrorKind, Result};
 use crate::connectors::{Parcel, Sink, SinkOwner};
 use crate::formats::Format;
@@ -232,6 +233,7 @@ impl Delivery {
     fn deliver(&mut self, epoch: Epoch, rows: u64, bytes: &Bytes) -> Result<()> {
         if self.mark.is_none_or(|mark| mark < epoch.0) {
             let parcel = self.parcel(epoch, rows, bytes)?;
+            let _marked = PhaseGuard::enter(Phase::OutboxDeliver);
             self.sink.deliver(&parcel)?;
             self.mark = Some(epoch.0);
         }

@@ -13,6 +13,7 @@ use super::spec::{
     Attach, Inlet, RecordedCut, SourceCut, SourceEvent, SourceSpec, SourceState, SourceStats, SplitCut, SplitPoint,
     SplitStats, SubscriberId, Wanted,
 };
+use crate::base::telemetry::{Phase, PhaseGuard};
 use crate::base::{Error, Result};
 use crate::dataflow::Close;
 use crate::types::{Epoch, Position, Watermark};
@@ -324,6 +325,7 @@ impl SourceHost {
 
     /// Hands `ready` of split `index` to every job of the shared reader. All of them, or none on an error.
     pub(super) fn deliver(&self, hub: &mut Hub, index: usize, ready: &Ready) -> Result<()> {
+        let _marked = PhaseGuard::enter(Phase::Reading);
         let rows = ready.rows.num_rows() as u64;
         let faults = ready.fault_count() as u64;
         let mut batches = Vec::with_capacity(hub.shared.len());

@@ -16,9 +16,14 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Input `node` has ended an epoch.
-    pub(super) fn record(&mut self, node: NodeId, close: Close) {
-        self.inputs.entry(node).or_default().insert(close.epoch, close);
+    /// Input `node` has ended an epoch. An end that was granted, because nothing happened there, says nothing of the
+    /// watermark: it stays where it was.
+    pub(super) fn record(&mut self, node: NodeId, mut close: Close) {
+        let closes = self.inputs.entry(node).or_default();
+        if let Some((_, before)) = closes.range(..close.epoch).next_back() {
+            close.watermark = close.watermark.max(before.watermark);
+        }
+        closes.insert(close.epoch, close);
     }
 
     /// The first epoch from `from` on that one of `inputs` has ended.
@@ -101,9 +106,11 @@ mod tests {
         assert_eq!(history.end(&[a, b], &ports, Epoch(7)).watermarks, [Watermark(69), Watermark(55)]);
         assert_eq!(history.checkpoints_below(Epoch(8)), [Epoch(7)]);
         assert!(history.is_checkpoint(&[a], Epoch(7)) && !history.is_checkpoint(&[b], Epoch(7)));
+        history.record(a, Close { watermark: Watermark::NONE, ..close(8, 0, false) });
+        assert_eq!(history.end(&[a, b], &ports, Epoch(8)).watermarks, [Watermark(69), Watermark(55)], "granted");
         history.trim(Epoch(8));
         assert_eq!(history.checkpoints_below(Epoch(8)), []);
         assert_eq!(history.end(&[a, b], &ports, Epoch(9)).watermarks, [Watermark(69), Watermark(55)]);
-        assert_eq!(history.newest_below(Epoch(9)), Some(Epoch(7)));
+        assert_eq!(history.newest_below(Epoch(9)), Some(Epoch(8)));
     }
 }

@@ -101,10 +101,12 @@ impl JobCell {
         worker_metrics: Arc<Vec<WorkerMetrics>>,
     ) -> Rc<Self> {
         let open = vec![plan.create.start; plan.create.graph.nodes.len()];
+        let mut history = History::default();
+        plan.create.known.iter().for_each(|(node, close)| history.record(*node, *close));
         Rc::new(JobCell {
             plan,
             worker,
-            history: RefCell::default(),
+            history: RefCell::new(history),
             open: RefCell::new(open),
             cuts: RefCell::default(),
             receivers: RefCell::default(),

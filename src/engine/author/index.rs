@@ -24,7 +24,7 @@ impl Author<'_> {
         index.job = Some(self.numbers.job());
         let explain = graph.to_string();
         index.graph = Some(graph_text(&graph)?);
-        Ok(Authored { ddl: Ddl::Create(vec![index]), explain })
+        Ok(Authored::new(Ddl::Create(vec![index]), explain))
     }
 
     /// The name that was given, or `relation_column_idx` with a number behind if that is taken.

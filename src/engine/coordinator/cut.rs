@@ -1,6 +1,6 @@
 //! Cutting epochs: when, what goes into the record, and who is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -131,6 +131,7 @@ impl Coordinator {
             self.checkpoints.nothing_to_do();
             self.waiters.note_cut(self.progress.cut());
             self.finish_ddl(changes.replies, &[], self.progress.cut());
+            phase(Phase::Idle);
             return;
         }
         let sources = self.cut_sources(epoch);
@@ -155,7 +156,7 @@ impl Coordinator {
         let starts = self.prepare_jobs(&created, epoch, &mut announcement.also);
         self.send_units(&created, &mut announcement.writes);
         let new: Vec<JobId> = starts.iter().map(|start| start.job).collect();
-        starts.into_iter().for_each(|start| self.start_job(start, None));
+        starts.into_iter().for_each(|start| self.start_job(start, HashMap::new(), None));
         self.announce(announcement, true);
         if checkpoint {
             self.begin_checkpoint(epoch);
@@ -166,7 +167,9 @@ impl Coordinator {
         self.feed_jobs(&new, epoch);
         self.finish_ddl(changes.replies, &new, epoch);
         self.waiters.note_cut(epoch);
-        phase(Phase::Idle);
+        if !checkpoint {
+            phase(Phase::Idle);
+        }
     }
 
     /// Jobs that read themselves, but those of tables, get their one row in their first epoch. The log need not hold

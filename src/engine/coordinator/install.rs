@@ -177,7 +177,12 @@ impl Coordinator {
 
     /// Hands a job to the workers. It must come before the first epoch that the job sees is told to anyone: a tap that
     /// comes after the relation has ended that epoch has missed it.
-    pub(in crate::engine) fn start_job(&mut self, start: Start, restore: Option<Arc<StoredState>>) {
+    pub(in crate::engine) fn start_job(
+        &mut self,
+        start: Start,
+        known: HashMap<NodeId, Close>,
+        restore: Option<Arc<StoredState>>,
+    ) {
         let Start { job: id, receivers, sinks } = start;
         let Some(job) = self.jobs.get(&id) else { return };
         let taps = job.inputs.iter().filter(|input| input.feed == Feed::Tap);
@@ -190,6 +195,7 @@ impl Coordinator {
             taps,
             publish: job.published.iter().map(|(node, (_, view))| (*node, Arc::clone(view))).collect(),
             sinks,
+            known,
             restore,
         };
         if let Err(error) = self.runtime.create(command) {

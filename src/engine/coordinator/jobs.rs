@@ -1,6 +1,7 @@
 //! What jobs report: installed, closed, failed.
 
 use crate::base::Error;
+use crate::base::telemetry::{Phase, PhaseGuard};
 use crate::types::{Epoch, JobId};
 
 use super::super::job::JobState;
@@ -23,6 +24,7 @@ impl Coordinator {
 
     /// A worker has closed an epoch of a job.
     pub(super) fn note_closed(&mut self, id: JobId, worker: usize, epoch: Epoch) {
+        let _marked = PhaseGuard::enter(Phase::EpochClose);
         if self.progress.note_closed(id, worker, epoch) {
             self.note_filled(id);
         }

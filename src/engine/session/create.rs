@@ -28,6 +28,7 @@ impl Work<'_> {
         }
         let authored = self.author(statement)?;
         self.make(authored.ddl).await?;
+        self.notices.extend(authored.notices);
         Ok(self.done(tag))
     }
 

@@ -134,11 +134,8 @@ impl Lowering<'_> {
     }
 
     fn regex(&self, binary: &BinaryExpr, negated: bool, insensitive: bool) -> Result<Expr> {
-        let mut args = vec![self.lower(&binary.left)?, self.lower(&binary.right)?];
-        if insensitive {
-            args.push(Expr::Literal(Literal::text("i")));
-        }
-        let held = self.by_name("regexp_like", args)?;
+        let args = vec![self.lower(&binary.left)?, self.lower(&binary.right)?];
+        let held = self.by_name(if insensitive { "__imatch" } else { "__match" }, args)?;
         Ok(if negated { Expr::Not(Box::new(held)) } else { held })
     }
 
@@ -273,10 +270,18 @@ pub(crate) fn is_checked(expr: &Logical, input: &DFSchema) -> bool {
     let walked = expr.apply(|expr| {
         found |= match expr {
             Logical::Negative(_) => true,
+            // Never NULL to DataFusion's planner, perhaps NULL to its physical expressions.
+            Logical::IsTrue(_) | Logical::IsFalse(_) | Logical::IsUnknown(_) => true,
+            Logical::IsNotTrue(_) | Logical::IsNotFalse(_) | Logical::IsNotUnknown(_) => true,
             Logical::Like(like) => like.escape_char.is_some_and(|escape| escape != '\\'),
             Logical::BinaryExpr(binary) => match binary.op {
                 Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => true,
                 Operator::And | Operator::Or => false,
+                Operator::RegexMatch
+                | Operator::RegexIMatch
+                | Operator::RegexNotMatch
+                | Operator::RegexNotIMatch
+                | Operator::StringConcat => true,
                 _ => has_own_order(&binary.left, input),
             },
             Logical::Between(between) => has_own_order(&between.expr, input),
@@ -289,7 +294,7 @@ pub(crate) fn is_checked(expr: &Logical, input: &DFSchema) -> bool {
                 },
                 Err(_) => false,
             },
-            Logical::ScalarFunction(call) => IrUdf::of(&call.func).is_some(),
+            Logical::ScalarFunction(call) => IrUdf::of(&call.func).is_some() || native::exists(call.func.name()),
             _ => false,
         };
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })

@@ -12,7 +12,9 @@ mod accumulate;
 mod aggregate;
 mod lower;
 mod now;
+mod numbering;
 mod planner;
+mod row_order;
 mod rule;
 mod session;
 mod types;
@@ -20,6 +22,8 @@ mod udf;
 
 pub use aggregate::aggregate_from_datafusion;
 pub use lower::from_datafusion;
+pub use row_order::{keep_row_order, row_order, row_order_args};
+pub use rule::with_own_casts;
 pub use session::{error_from_datafusion, register_all, register_clock, session_config, session_state_builder};
 
 #[cfg(test)]

@@ -43,6 +43,16 @@ fn comparison(op: &BinaryOperator) -> Option<Operator> {
     })
 }
 
+/// The function that `||` and `-` are for arrays and JSONB.
+fn of_container(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<&'static str> {
+    let holds = |ty: &DataType| matches!(ty, DataType::List(_) | DataType::LargeBinary);
+    match op {
+        BinaryOperator::StringConcat if holds(left) || holds(right) => Some("__concat"),
+        BinaryOperator::Minus if *left == DataType::LargeBinary => Some("__minus"),
+        _ => None,
+    }
+}
+
 /// The type of an operand; `None` while it is not known (parameters).
 fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     if matches!(expr, Expr::Placeholder(_)) { None } else { expr.get_type(schema).ok() }
@@ -92,6 +102,10 @@ impl ExprPlanner for PostgresOperators {
             let (left, right) = (adopt(raw.left, &right)?, adopt(raw.right, &left)?);
             let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
             return Ok(PlannerResult::Planned(Expr::BinaryExpr(binary)));
+        }
+        if let Some(name) = of_container(&raw.op, &left, &right) {
+            let call: Arc<_> = IrUdf::new(name, Template::Native(name.to_owned())).into_udf();
+            return Ok(PlannerResult::Planned(call.call(vec![raw.left, raw.right])));
         }
         let Some(op) = arithmetic(&raw.op) else { return Ok(PlannerResult::Original(raw)) };
         let number = |ty: &DataType| SqlType::from_arrow(ty).is_ok_and(|ty| ty.is_numeric());

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -29,17 +29,75 @@ impl AnalyzerRule for Checked {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let changed = Cell::new(false);
-        let plan = plan.transform_up_with_subqueries(|plan| {
-            let rewritten = rewrite(plan)?;
-            changed.set(changed.get() || rewritten.transformed);
-            if !changed.get() {
-                return Ok(rewritten);
-            }
-            Ok(Transformed::yes(rewritten.data.recompute_schema()?))
-        })?;
-        Ok(plan.data)
+        everywhere(plan, rewrite)
     }
+}
+
+/// Rewrites every node of `plan`, from the scans up; schemas follow.
+fn everywhere(
+    plan: LogicalPlan,
+    rewrite: impl Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
+) -> Result<LogicalPlan> {
+    let changed = Cell::new(false);
+    let plan = plan.transform_up_with_subqueries(|plan| {
+        let rewritten = rewrite(plan)?;
+        changed.set(changed.get() || rewritten.transformed);
+        if !changed.get() {
+            return Ok(rewritten);
+        }
+        Ok(Transformed::yes(rewritten.data.recompute_schema()?))
+    })?;
+    Ok(plan.data)
+}
+
+/// Hides from DataFusion's simplifier every cast of which Arrow's meaning is not ours: it would fold `2.5::int` to 2, and
+/// refuse texts that PostgreSQL reads. Constants are given to it as one function of ours. For plans that are lowered to the IR afterwards, where the cast is seen again.
+pub fn with_own_casts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    everywhere(plan, |plan| {
+        let schema = match plan.inputs().is_empty() {
+            true => DFSchema::clone(plan.schema()),
+            false => merge_schema(&plan.inputs()),
+        };
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|expr| own_cast(expr, &schema))?;
+            Ok(expr
+                .transform_data(|expr| expr.transform_down(|expr| own_constant(expr, &schema)))?
+                .update_data(|expr| name.restore(expr)))
+        })
+    })
+}
+
+/// A constant whose value DataFusion might see otherwise, as one function.
+fn own_constant(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if matches!(expr, Expr::Literal(..)) || is_wrapped(&expr) {
+        return Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
+    }
+    if expr.any_column_refs() || !is_checked(&expr, schema) {
+        return Ok(Transformed::no(expr));
+    }
+    match whole(&expr, schema)? {
+        Some(whole) => Ok(Transformed::new(whole, true, TreeNodeRecursion::Jump)),
+        None => Ok(Transformed::no(expr)),
+    }
+}
+
+fn own_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::Cast(cast) = &expr else { return Ok(Transformed::no(expr)) };
+    let to = SqlType::from_arrow(cast.field.data_type());
+    let from = cast.expr.get_type(schema).ok().filter(|from| !from.is_null());
+    let (Ok(to), Some(Ok(from))) = (to, from.map(|from| SqlType::from_arrow(&from))) else {
+        return Ok(Transformed::no(expr));
+    };
+    let points = |ty: &SqlType| ty.is_timestamp() || *ty == SqlType::Date;
+    let exact = crate::functions::cast::is_plain(&from, &to) || (points(&from) && points(&to));
+    if exact || to.arrow() != *cast.field.data_type() || !crate::functions::cast::exists(&from, &to) {
+        return Ok(Transformed::no(expr));
+    }
+    let template = Template::Whole(crate::functions::Expr::Column(0).cast(to));
+    let hidden = IrUdf::new("ms_cast", template).into_udf().call(vec![(*cast.expr).clone()]);
+    Ok(Transformed::yes(hidden))
 }
 
 fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -54,9 +112,14 @@ fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::new_transformed(LogicalPlan::Join(join), filter.transformed));
     }
     let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expr| {
+    let named = |expr: Expr| {
         let name = names.save(&expr);
         Ok(wrap(expr, &schema)?.update_data(|expr| name.restore(expr)))
+    };
+    plan.map_expressions(|expr| match expr {
+        // Grouping sets have no name; each of their columns has.
+        Expr::GroupingSet(_) => expr.map_children(named),
+        expr => named(expr),
     })
 }
 

@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::aggregate::{aggregate_functions, is_replaced};
 use super::now::{Clock, Refused, is_clock};
+use super::numbering::{is_numbering, numbering};
 use super::planner::PostgresOperators;
 use super::rule::Checked;
 use super::types::PostgresTypes;
@@ -43,11 +44,16 @@ pub fn session_state_builder() -> SessionStateBuilder {
         functions.retain(|udaf| !is_replaced(udaf.name()));
         functions.extend(aggregate_functions());
     }
+    if let Some(functions) = builder.window_functions() {
+        for udf in functions.iter_mut().filter(|udf| is_numbering(udf)) {
+            *udf = numbering(Arc::clone(udf));
+        }
+    }
     builder.with_type_planner(Arc::new(PostgresTypes)).with_analyzer_rule(Arc::new(Checked))
 }
 
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let native = native::NAMES.iter().map(|&name| IrUdf::new(name, Template::Native(name.to_owned())).into_udf());
+    let native = native::names().map(|name| IrUdf::new(name, Template::Native(name.to_owned())).into_udf());
     let modulo = IrUdf::new("mod", Template::Operator(BinaryOp::Modulo)).into_udf();
     let refused = refused::OTHER_PATTERNS.iter().map(|&name| Arc::new(ScalarUDF::new_from_impl(Refused::new(name))));
     native.chain([modulo]).chain(clock(None)).chain(refused).collect()

@@ -254,7 +254,7 @@ fn text_functions() {
     check("upper(t)", ["42", "NULL", "ABC"]);
     check("length(t)", ["2", "NULL", "3"]);
     check("substr(t, 2, 1)", ["2", "NULL", "b"]);
-    check("chr(i)", ["! invalid Unicode scalar value: -7", "NULL", "! invalid Unicode scalar value: 2147483647"]);
+    check("chr(i)", ["! character number must be positive", "NULL", "! requested character not valid for encoding"]);
     check("CASE WHEN i > 0 THEN 'big' ELSE chr(64 - i) END", ["G", "NULL", "big"]);
     check("t || i", ["42-7", "NULL", "abc2147483647"]);
 }
@@ -265,7 +265,7 @@ fn what_is_refused_is_named() {
     for (sql, code, word) in [
         ("random()", "0A000", "random"),
         ("now()", "0A000", "now"),
-        ("to_char(ts, 'YYYY')", "0A000", "to_char"),
+        ("to_time(t, 'HH24')", "0A000", "to_time"),
         ("t + 1", "42883", "operator does not exist"),
         ("i > 'abc'", "22P02", "invalid input syntax"),
     ] {

@@ -17,6 +17,7 @@ use crate::functions::expr::{BinaryOp, Expr};
 use crate::functions::fault::Evaluated;
 use crate::functions::literal::Literal;
 use crate::functions::native::Native;
+use crate::functions::scalar;
 use crate::types::{Column, Schema, SqlType};
 
 /// What a function of ours computes from its arguments.
@@ -121,8 +122,13 @@ impl ScalarUDFImpl for IrUdf {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        // The functions of our table take NULL as what they want; operators and the older ones want a type.
+        let takes_null = matches!(&self.template, Template::Native(name) if scalar::exists(name));
         let known = types.iter().find(|ty| !ty.is_null()).cloned().unwrap_or(DataType::Int32);
         let types = types.iter().map(|ty| {
+            if takes_null && ty.is_null() {
+                return Ok(DataType::Null);
+            }
             let ty = if ty.is_null() && !matches!(self.template, Template::Whole(_)) { &known } else { ty };
             Ok(SqlType::from_arrow(ty).map_err(external)?.arrow())
         });

@@ -1,7 +1,7 @@
 //! CAST among all SQL types, with PostgreSQL's rounding, spelling and faults.
 
 mod nested;
-mod number;
+pub(crate) mod number;
 mod string;
 mod time;
 

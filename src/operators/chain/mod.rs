@@ -1,4 +1,4 @@
-//! `chain`: a fused chain of stateless steps: filter, project, TUMBLE and HOP, over whole columns.
+//! `chain`: a fused chain of stateless steps: filter, project, repeat, TUMBLE, HOP and CUMULATE, over whole columns.
 //!
 //! A row whose expression faults leaves the chain: port 2 gets the reason and the chain's **input** row, with its weight,
 //! so that a retraction of the row takes the fault back. A row that HOP has spread over windows faults once per window.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::TimestampMicrosecondArray;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{IntervalMonthDayNano, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, IntervalMonthDayNano, SchemaRef, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 
 use super::faults::fault_batch;
@@ -18,7 +18,7 @@ use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS}
 use crate::base::{Error, Result};
 use crate::functions::{Compiled, Evaluated, Expr, Named, write_interval};
 use crate::state::OperatorState;
-use crate::types::{Column, DeltaBatch, Schema, SqlType};
+use crate::types::{Column, DeltaBatch, Schema, SqlType, Weights};
 
 mod window;
 use window::{Assigned, Windows};
@@ -42,6 +42,8 @@ pub enum Step {
     Filter(Expr),
     /// Makes these columns of each row: name and value.
     Project(Vec<(String, Expr)>),
+    /// Keeps each row so many times (a bigint): its weight is multiplied. NULL and numbers below 1: not at all.
+    Repeat(Expr),
     /// Appends `window_start` and `window_end` (exclusive), of the type of the time column. A row whose time is NULL
     /// belongs to no window and goes nowhere.
     Tumble {
@@ -63,13 +65,24 @@ pub enum Step {
         /// Windows start at `offset_us + k · slide_us` since 1970.
         offset_us: i64,
     },
+    /// As `Tumble`, once for each of the windows of one start that end behind the row.
+    Cumulate {
+        /// The column of the event time, a timestamp.
+        time: usize,
+        /// How much longer each window of a start is than the one before; it divides the size.
+        step_us: i64,
+        /// Length of the longest window, above 0.
+        size_us: i64,
+        /// Windows start at `offset_us + k · size_us` since 1970.
+        offset_us: i64,
+    },
 }
 
 impl Step {
     /// The schema after this step over rows of `input`.
     fn output(&self, input: &Schema) -> Result<Schema> {
         match self {
-            Step::Filter(_) => Ok(input.clone()),
+            Step::Filter(_) | Step::Repeat(_) => Ok(input.clone()),
             Step::Project(columns) => {
                 let column = |(name, expr): &(String, Expr)| {
                     let nullable = match expr {
@@ -80,7 +93,7 @@ impl Step {
                 };
                 Ok(Schema::new(columns.iter().map(column).collect::<Result<_>>()?))
             }
-            Step::Tumble { time, .. } | Step::Hop { time, .. } => {
+            Step::Tumble { time, .. } | Step::Hop { time, .. } | Step::Cumulate { time, .. } => {
                 let ty = time_type(*time, input)?;
                 let mut columns = input.columns.clone();
                 columns.push(Column { name: "window_start".into(), ty: ty.clone(), nullable: false });
@@ -96,6 +109,7 @@ impl Step {
         // Writing to a string cannot fail.
         let _ = match self {
             Step::Filter(expr) => write!(text, "filter {}", Named { expr, input }),
+            Step::Repeat(times) => write!(text, "repeat {}", Named { expr: times, input }),
             Step::Project(columns) => {
                 let column = |(name, expr): &(String, Expr)| match (Named { expr, input }).to_string() {
                     text if text == *name => text,
@@ -116,6 +130,10 @@ impl Step {
                     Span(*size_us),
                     Offset(*offset_us)
                 )
+            }
+            Step::Cumulate { time, step_us, size_us, offset_us } => {
+                let (step, size) = (Span(*step_us), Span(*size_us));
+                write!(text, "cumulate {} step {step} size {size}{}", name(time), Offset(*offset_us))
             }
         };
     }
@@ -207,6 +225,13 @@ impl ChainSpec {
 fn compile(step: &Step, input: &Schema, output: &Schema) -> Result<Work> {
     Ok(match step {
         Step::Filter(expr) => Work::Filter(Compiled::new(expr, input)?),
+        Step::Repeat(times) => {
+            let times = Compiled::new(times, input)?;
+            if *times.ty() != SqlType::BigInt {
+                return Err(Error::internal(format!("rows repeated by a {}, not a bigint", times.ty())));
+            }
+            Work::Repeat(times)
+        }
         Step::Project(columns) => {
             let exprs = columns.iter().map(|(_, expr)| Compiled::new(expr, input)).collect::<Result<_>>()?;
             Work::Project { exprs, schema: output.arrow() }
@@ -219,12 +244,17 @@ fn compile(step: &Step, input: &Schema, output: &Schema) -> Result<Work> {
             let windows = Windows::new(*slide_us, *size_us, *offset_us)?;
             Work::Window { windows, time: *time, schema: output.arrow() }
         }
+        Step::Cumulate { time, step_us, size_us, offset_us } => {
+            let windows = Windows::cumulate(*step_us, *size_us, *offset_us)?;
+            Work::Window { windows, time: *time, schema: output.arrow() }
+        }
     })
 }
 
 /// A step, compiled.
 enum Work {
     Filter(Compiled),
+    Repeat(Compiled),
     Project { exprs: Vec<Compiled>, schema: SchemaRef },
     Window { windows: Windows, time: usize, schema: SchemaRef },
 }
@@ -287,6 +317,7 @@ impl Run {
             }
             match step {
                 Work::Filter(condition) => self.filter(condition)?,
+                Work::Repeat(times) => self.repeat(times)?,
                 Work::Project { exprs, schema } => self.project(exprs, schema)?,
                 Work::Window { windows, time, schema } => self.window(windows, *time, schema)?,
             }
@@ -308,6 +339,26 @@ impl Run {
             }
         }
         self.keep(&kept)
+    }
+
+    fn repeat(&mut self, times: &Compiled) -> Result<()> {
+        let Evaluated { values, faults } = times.evaluate(&self.batch.rows)?;
+        let times = values.as_primitive::<Int64Type>();
+        let mut kept = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && times.value(row) > 0);
+        if let Some(faults) = &faults {
+            kept = &kept & &!&faults.mask;
+            for row in faults.mask.set_indices() {
+                self.fault(row, faults.reason(row).to_owned());
+            }
+        }
+        let weight = |row: usize| self.batch.weights.get(row).checked_mul(times.value(row));
+        let weights: Option<Vec<i64>> = kept.set_indices().map(weight).collect();
+        let weights = weights.ok_or_else(|| {
+            Error::limit("a row repeated by INTERSECT ALL or EXCEPT ALL is present more than 9223372036854775807 times")
+        })?;
+        self.keep(&kept)?;
+        self.batch.weights = Weights::from_vec(weights);
+        Ok(())
     }
 
     fn project(&mut self, exprs: &[Compiled], schema: &SchemaRef) -> Result<()> {

@@ -39,6 +39,7 @@ fn scripts() {
             "filter" => vec![positive],
             "project" => vec![project],
             "tumble" => vec![Step::Tumble { time: 3, size_us: 10 * second, offset_us: 3 * second }],
+            "repeat" => vec![Step::Repeat(column(0))],
             "hop" => vec![Step::Hop { time: 3, slide_us: 4 * second, size_us: 10 * second, offset_us: 0 }],
             "hop then project" => {
                 vec![Step::Hop { time: 3, slide_us: 5 * second, size_us: 10 * second, offset_us: 0 }, project]
@@ -83,18 +84,25 @@ fn one_step(step: &Step, input: &Schema, output: &Schema, row: &RecordBatch) -> 
         let Evaluated { values, faults } = Compiled::new(expr, input).unwrap().evaluate(row).unwrap();
         faults.map_or(Ok(values), |faults| Err(faults.reason(0).to_owned()))
     };
-    let (time, slide, size, offset) = match step {
+    let (time, slide, size, offset, step) = match step {
         Step::Filter(expr) => {
             let kept = value(expr)?;
             let kept = kept.as_boolean();
             return Ok(if kept.is_valid(0) && kept.value(0) { vec![row.clone()] } else { Vec::new() });
         }
+        Step::Repeat(times) => {
+            let times = value(times)?;
+            let times = times.as_primitive::<Int64Type>();
+            let times = if times.is_valid(0) { times.value(0).max(0) } else { 0 };
+            return Ok(vec![row.clone(); times as usize]);
+        }
         Step::Project(columns) => {
             let columns = columns.iter().map(|(_, expr)| value(expr)).collect::<Result<Vec<_>, _>>()?;
             return Ok(vec![RecordBatch::try_new(output.arrow(), columns).unwrap()]);
         }
-        Step::Tumble { time, size_us, offset_us } => (*time, *size_us, *size_us, *offset_us),
-        Step::Hop { time, slide_us, size_us, offset_us } => (*time, *slide_us, *size_us, *offset_us),
+        Step::Tumble { time, size_us, offset_us } => (*time, *size_us, *size_us, *offset_us, *size_us),
+        Step::Hop { time, slide_us, size_us, offset_us } => (*time, *slide_us, *size_us, *offset_us, *size_us),
+        Step::Cumulate { time, step_us, size_us, offset_us } => (*time, *size_us, *size_us, *offset_us, *step_us),
     };
     let times = row.column(time).as_primitive::<TimestampMicrosecondType>();
     if times.is_null(0) {
@@ -102,19 +110,22 @@ fn one_step(step: &Step, input: &Schema, output: &Schema, row: &RecordBatch) -> 
     }
     let at = times.value(0);
     let starts = (-500..500).map(|k| offset + k * slide).filter(|start| *start <= at && at < start + size);
-    let window = |start: i64| {
+    // Of one start: ends by steps, behind the time.
+    let ends = |start: i64| (1..=size / step).map(move |k| (start, start + k * step)).filter(move |(_, end)| at < *end);
+    let window = |(start, end): (i64, i64)| {
         let bound = |at: i64| Arc::new(TimestampMicrosecondArray::from(vec![at])) as ArrayRef;
-        let columns = row.columns().iter().cloned().chain([bound(start), bound(start + size)]).collect();
+        let columns = row.columns().iter().cloned().chain([bound(start), bound(end)]).collect();
         RecordBatch::try_new(output.arrow(), columns).unwrap()
     };
-    Ok(starts.map(window).collect())
+    Ok(starts.flat_map(ends).map(window).collect())
 }
 
 fn random_spec(random: &mut Random) -> ChainSpec {
     let mut steps = Vec::new();
     for _ in 0..random.below(4) {
         // Columns 0 to 3 keep their types through every step.
-        steps.push(match random.below(5) {
+        let step_us = random.between(1, 10);
+        steps.push(match random.below(6) {
             0 => Step::Filter(Expr::binary(BinaryOp::Less, column(0), column(1))),
             1 => Step::Filter(Expr::binary(BinaryOp::GreaterEqual, ratio(), number(0))),
             2 => Step::Project(vec![
@@ -123,7 +134,14 @@ fn random_spec(random: &mut Random) -> ChainSpec {
                 ("s".into(), column(2)),
                 ("ts".into(), column(3)),
             ]),
-            3 => Step::Tumble { time: 3, size_us: random.between(1, 30), offset_us: random.between(-9, 9) },
+            3 => Step::Repeat(Expr::binary(BinaryOp::Modulo, column(0), number(random.between(0, 4)))),
+            4 => Step::Tumble { time: 3, size_us: random.between(1, 30), offset_us: random.between(-9, 9) },
+            5 => Step::Cumulate {
+                time: 3,
+                step_us,
+                size_us: step_us * random.between(1, 4),
+                offset_us: random.between(-9, 9),
+            },
             _ => Step::Hop {
                 time: 3,
                 slide_us: random.between(1, 10),

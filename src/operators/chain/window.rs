@@ -1,7 +1,10 @@
-//! Which windows a time belongs to: TUMBLE and HOP arithmetic over microseconds, for any sign, offset and ratio.
+//! Which windows a time belongs to: TUMBLE, HOP and CUMULATE over microseconds, for any sign, offset and ratio.
 //!
 //! Windows are `[start, start + size)` with `start = offset + k · slide` for every whole `k`. A time is in all windows
 //! with `start <= time < start + size`: `ceil(size / slide)` of them or one less; none if it lies in a gap (slide > size).
+//!
+//! CUMULATE has windows `[start, start + k · step)` for `k = 1 .. size / step`, with `start = offset + j · size`: a time
+//! is in those of its `start` that end behind it.
 
 use arrow::array::{Array, TimestampMicrosecondArray};
 
@@ -10,13 +13,15 @@ use crate::base::{Error, Result, sqlstate};
 /// In how many windows HOP may put one row.
 pub(super) const ROW_WINDOWS_MAX: i64 = 10_000;
 
-/// A window function: TUMBLE is a HOP whose slide is its size.
+/// A window function: TUMBLE is a HOP whose slide is its size, CUMULATE a TUMBLE in steps.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Windows {
     slide: i64,
     size: i64,
     /// In `0 .. slide`.
     offset: i64,
+    /// CUMULATE: how much longer each window of a start is; it divides the size.
+    step: Option<i64>,
 }
 
 /// Windows of a column of times.
@@ -45,19 +50,33 @@ impl Windows {
             return Err(Error::limit(format!("a row would belong to {windows} windows, more than {ROW_WINDOWS_MAX}"))
                 .with_hint("Choose a larger slide or a smaller size."));
         }
-        Ok(Windows { slide: slide_us, size: size_us, offset: offset_us.rem_euclid(slide_us) })
+        Ok(Windows { slide: slide_us, size: size_us, offset: offset_us.rem_euclid(slide_us), step: None })
+    }
+
+    /// Windows of `step_us`, twice `step_us`, ... up to `size_us` from `offset_us + k · size_us` on. Fails unless the step
+    /// divides the size, and a row has at most [`ROW_WINDOWS_MAX`] windows.
+    pub fn cumulate(step_us: i64, size_us: i64, offset_us: i64) -> Result<Self> {
+        // The windows in which a row can be are as many as with HOP.
+        let hop = Windows::new(step_us, size_us, 0)?;
+        if size_us % step_us != 0 {
+            return Err(Error::invalid("the size of CUMULATE must be a multiple of its step")
+                .with_detail(format!("The size is {size_us} µs and the step {step_us} µs."))
+                .with_code(sqlstate::INVALID_PARAMETER_VALUE));
+        }
+        Ok(Windows { slide: size_us, offset: offset_us.rem_euclid(size_us), step: Some(step_us), ..hop })
     }
 
     /// In how many windows a row can be.
     pub fn per_row_max(&self) -> usize {
         // At least 1 and at most ROW_WINDOWS_MAX by `new`.
-        ((self.size - 1) / self.slide + 1) as usize
+        ((self.size - 1) / self.step.unwrap_or(self.slide) + 1) as usize
     }
 
     /// The windows of every time. A NULL time belongs to none: such a row goes nowhere, as a batch query that joins
     /// rows with their windows leaves it out.
     pub fn assign(&self, times: &TimestampMicrosecondArray) -> Assigned {
-        if self.slide == self.size
+        if self.step.is_none()
+            && self.slide == self.size
             && times.null_count() == 0
             && let Some(assigned) = self.tumble(times.values())
         {
@@ -73,6 +92,18 @@ impl Windows {
                 assigned.faults.push(row);
                 continue;
             };
+            if let Some(step) = self.step {
+                // All of these fit: `span` checked the last one.
+                let mut end = last + ((times.value(row) - last) / step + 1) * step;
+                while end <= last + self.size {
+                    assigned.starts.push(last);
+                    assigned.ends.push(end);
+                    rows.push(row as u64);
+                    let Some(next) = end.checked_add(step) else { break };
+                    end = next;
+                }
+                continue;
+            }
             let mut start = first;
             while start <= last {
                 assigned.starts.push(start);
@@ -167,6 +198,19 @@ mod tests {
         assert_eq!(assigned.starts, [-20, -10, 0]);
         let tumble = Windows::new(7, 7, 0).unwrap().assign(&TimestampMicrosecondArray::from(vec![i64::MIN, 1]));
         assert_eq!((tumble.faults, tumble.starts), (vec![0], vec![0]));
+    }
+
+    #[test]
+    fn cumulated_windows_grow_by_steps() {
+        let windows = Windows::cumulate(5, 15, 1).unwrap();
+        assert_eq!(windows.per_row_max(), 3);
+        let times = TimestampMicrosecondArray::from(vec![Some(1), Some(6), None, Some(15), Some(-1), Some(i64::MAX)]);
+        let assigned = windows.assign(&times);
+        assert_eq!(assigned.rows, Some(vec![0, 0, 0, 1, 1, 3, 4]));
+        assert_eq!(assigned.starts, [1, 1, 1, 1, 1, 1, -14]);
+        assert_eq!(assigned.ends, [6, 11, 16, 11, 16, 16, 1]);
+        assert_eq!(assigned.faults, [5]);
+        assert!(Windows::cumulate(4, 15, 0).is_err() && Windows::cumulate(0, 15, 0).is_err());
     }
 
     #[test]

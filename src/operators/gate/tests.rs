@@ -6,7 +6,12 @@ use crate::operators::OperatorSpec;
 use crate::operators::workbench::{Case, Moment, RandomRows, ZSet, run_cases, run_scripts, schema};
 
 fn spec() -> GateSpec {
-    GateSpec { input: schema("a varchar, __watermark bigint, window_end timestamp"), watermark: 1, window_end: 2 }
+    GateSpec {
+        input: schema("a varchar, __watermark bigint, window_end timestamp"),
+        watermark: 1,
+        window_end: 2,
+        shift_us: 0,
+    }
 }
 
 #[test]

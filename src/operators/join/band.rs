@@ -25,7 +25,7 @@ pub struct Band {
 }
 
 /// Ranges of the other side's order, one per arriving row.
-pub(super) struct Ranges {
+pub(in crate::operators) struct Ranges {
     pub starts: Option<EncodedRows>,
     pub stops: Option<EncodedRows>,
 }

@@ -31,6 +31,7 @@ mod tests;
 
 pub use band::Band;
 pub use free::Due;
+pub(super) use side::{Arriving, Side};
 pub use spec::{JoinKind, JoinSpec};
 
 /// Bytes of state rows after which a slice of output ends, if [`super::SLICE_ROWS`] has not ended it.

@@ -14,7 +14,7 @@ use crate::types::{DeltaBatch, EncodedRows, RowCodec, Schema, SqlType};
 
 /// What is shown of single rows of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(in crate::operators) enum Shown {
     /// Those without a match.
     Unmatched,
     /// Those with one.
@@ -23,7 +23,7 @@ pub(super) enum Shown {
 
 /// How it is known whether a row of a side has a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Matching {
+pub(in crate::operators) enum Matching {
     /// It does not matter.
     Unknown,
     /// It has one if the other side has rows of its key.
@@ -33,7 +33,7 @@ pub(super) enum Matching {
 }
 
 /// One input, as this operator sees it.
-pub(super) struct Side {
+pub(in crate::operators) struct Side {
     pub name: &'static str,
     pub schema: Schema,
     pub door: Door,
@@ -53,7 +53,7 @@ pub(super) struct Side {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(in crate::operators) enum Place {
     Key(usize),
     Rest(usize),
 }
@@ -121,6 +121,11 @@ impl Side {
         Ok(Arriving { port, batch, keys, rests, ranges, counts, row: 0, from: Vec::new(), turned: None })
     }
 
+    /// The columns that are not in the key, of rows kept.
+    pub fn decode_rest<'a>(&self, rests: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        RowCodec::new(self.rest_types.clone()).decode(rests)
+    }
+
     /// Rows put together from their keys and rests.
     pub fn decode<'a>(
         &self,
@@ -128,7 +133,7 @@ impl Side {
         rests: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Vec<ArrayRef>> {
         let keys = RowCodec::new(self.key_types.clone()).decode(keys)?;
-        let rests = RowCodec::new(self.rest_types.clone()).decode(rests)?;
+        let rests = self.decode_rest(rests)?;
         let column = |place: &Place| match *place {
             Place::Key(i) => Arc::clone(&keys[i]),
             Place::Rest(i) => Arc::clone(&rests[i]),
@@ -138,7 +143,7 @@ impl Side {
 }
 
 /// The batch of the open call, and how far it has come.
-pub(super) struct Arriving {
+pub(in crate::operators) struct Arriving {
     pub port: usize,
     pub batch: DeltaBatch,
     pub keys: EncodedRows,

@@ -117,7 +117,7 @@ impl JoinSpec {
     }
 
     /// For EXPLAIN.
-    pub(in crate::operators) fn detail(&self) -> String {
+    pub fn detail(&self) -> String {
         let sign = if self.null_safe { "is not distinct from" } else { "=" };
         let pair = |&(left, right): &(usize, usize)| {
             format!("{} {sign} {}", names(&self.left, &[left]), names(&self.right, &[right]))

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use datafusion::logical_expr::Aggregate;
 
-use super::{Lowering, refused};
+use super::Lowering;
 use crate::base::{Error, Result};
 use crate::functions::{AggregateCall, BinaryOp, Expr, Literal, Value, aggregate_from_datafusion, from_datafusion};
-use crate::operators::{AggregateSpec, Emit, GateSpec, LATE_PORT, OperatorSpec};
-use crate::plan::build::{Closes, SideOutput, Stream};
+use crate::operators::{AggregateSpec, Emit, OperatorSpec};
+use crate::plan::build::{Closes, Stream};
 use crate::plan::view::EmitMode;
 use crate::plan::window::WINDOW_END;
 use crate::types::SqlType;
@@ -17,27 +17,42 @@ use crate::types::SqlType;
 const HIDDEN_END: &str = "__window_end";
 
 /// What an aggregate reads: the stream, with the keys as its first columns.
-struct Prepared {
-    stream: Stream,
-    keys: usize,
+pub(super) struct Prepared {
+    pub stream: Stream,
+    pub keys: usize,
     /// The column (among the keys or behind them) of the end of the window that is grouped by.
-    end: Option<usize>,
+    pub end: Option<usize>,
 }
 
 impl Lowering {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Stream> {
-        let input = self.lower(&aggregate.input)?;
         let schema = aggregate.input.schema();
-        let groups =
-            aggregate.group_expr.iter().map(|group| from_datafusion(group, schema)).collect::<Result<Vec<_>>>()?;
         let calls = aggregate
             .aggr_expr
             .iter()
             .map(|call| aggregate_from_datafusion(call, schema))
             .collect::<Result<Vec<_>>>()?;
+        if let Some(grouped) = self.grouping_sets(aggregate, &calls)? {
+            return Ok(grouped);
+        }
+        let input = self.lower(&aggregate.input)?;
+        let groups =
+            aggregate.group_expr.iter().map(|group| from_datafusion(group, schema)).collect::<Result<Vec<_>>>()?;
         let (prepared, calls) = self.prepare(input, groups, calls, aggregate)?;
-        let Prepared { mut stream, keys, end } = self.gate(prepared)?;
-        let mut key_columns: Vec<usize> = (0..keys).collect();
+        let Prepared { stream, keys, end } = self.gate(prepared)?;
+        let (grouped, all_keys) = self.grouped(stream, (0..keys).collect(), end, calls)?;
+        self.shape(grouped, aggregate, keys, all_keys)
+    }
+
+    /// GROUP BY the columns `key_columns`, and by `end`, the end of a window among or behind them. Also how many keys
+    /// there are then.
+    pub(super) fn grouped(
+        &mut self,
+        mut stream: Stream,
+        mut key_columns: Vec<usize>,
+        end: Option<usize>,
+        calls: Vec<AggregateCall>,
+    ) -> Result<(Stream, usize)> {
         // Groups of windows over event time end with their window.
         let window = end.filter(|_| stream.sealed).map(|end| {
             if let Some(place) = key_columns.iter().position(|&key| key == end) {
@@ -71,7 +86,8 @@ impl Lowering {
         grouped.windows = places().filter_map(|(to, from)| Some((to, *stream.windows.get(from)?))).collect();
         grouped.placed_by = Some((0..key_columns.len()).collect());
         grouped.unique = grouped.placed_by.clone();
-        self.shape(grouped, aggregate, keys, key_columns.len())
+        grouped.single = key_columns.is_empty();
+        Ok((grouped, key_columns.len()))
     }
 
     /// Names the columns as the logical node does, and leaves out a key that was added.
@@ -98,7 +114,7 @@ impl Lowering {
     }
 
     /// Projects `input` to the keys, what the calls read, and the end of the window that is grouped by.
-    fn prepare(
+    pub(super) fn prepare(
         &mut self,
         mut input: Stream,
         groups: Vec<Expr>,
@@ -106,9 +122,6 @@ impl Lowering {
         aggregate: &Aggregate,
     ) -> Result<(Prepared, Vec<AggregateCall>)> {
         let names = aggregate.schema.fields();
-        if groups.len() + calls.len() != names.len() {
-            return Err(refused("GROUPING SETS", "Write one view for each grouping and UNION ALL."));
-        }
         let grouped_window = groups.iter().enumerate().find_map(|(place, group)| match group {
             Expr::Column(column) => input.windows.get(column).map(|&shift| (place, *column, shift)),
             _ => None,
@@ -153,24 +166,12 @@ impl Lowering {
     }
 
     /// Tells late rows from the others, once, where rows bring the watermark of their split.
-    fn gate(&mut self, prepared: Prepared) -> Result<Prepared> {
-        let Prepared { mut stream, keys, end } = prepared;
-        let (Some(end), true) = (end, stream.hidden) else {
-            return Ok(Prepared { stream, keys, end });
-        };
-        let watermark = stream.schema.columns.len() - 1;
-        let edge = self.builder.edge(&mut stream, None)?;
-        let spec = OperatorSpec::Gate(GateSpec { input: stream.schema.clone(), watermark, window_end: end });
-        let late = spec.outputs()?.into_iter().nth(LATE_PORT).unwrap_or_default();
-        let append_only = stream.append_only;
-        let mut gated = self.builder.operator(spec, vec![edge], append_only, append_only)?;
-        let node = self.builder.last();
-        self.builder.late.push(SideOutput { node, port: LATE_PORT, schema: late, append_only });
-        gated.watermark = stream.watermark;
-        gated.windows = stream.windows;
-        gated.sealed = true;
-        gated.closes = stream.closes;
-        Ok(Prepared { stream: gated, keys, end: Some(end) })
+    pub(super) fn gate(&mut self, prepared: Prepared) -> Result<Prepared> {
+        let Prepared { stream, keys, end } = prepared;
+        match end {
+            Some(column) if stream.hidden => Ok(Prepared { stream: self.gated(stream, column, 0)?, keys, end }),
+            _ => Ok(Prepared { stream, keys, end }),
+        }
     }
 }
 

@@ -14,8 +14,8 @@ struct Term {
 }
 
 /// The band that `condition` (over the left columns, then the right ones) implies, the narrowest there is.
-/// Columns of `on` are in the key and order nothing.
-pub(super) fn band_of(condition: &Expr, left: &Schema, right: &Schema, on: &[(usize, usize)]) -> Option<Band> {
+/// Columns that are `keys` (of the left and of the right side) order nothing.
+pub(super) fn band_of(condition: &Expr, left: &Schema, right: &Schema, keys: (&[Expr], &[Expr])) -> Option<Band> {
     let width = left.columns.len();
     let mut bands: BTreeMap<(usize, usize), Band> = BTreeMap::new();
     for conjunct in conjuncts(condition) {
@@ -35,7 +35,11 @@ pub(super) fn band_of(condition: &Expr, left: &Schema, right: &Schema, on: &[(us
         };
         let (Some(lc), Some(rc)) = (left.columns.get(l), right.columns.get(r)) else { continue };
         let shifted = small.plus != 0 || large.plus != 0;
-        if lc.ty != rc.ty || !Band::can_order(&lc.ty, shifted) || on.iter().any(|&(lk, rk)| lk == l || rk == r) {
+        if lc.ty != rc.ty
+            || !Band::can_order(&lc.ty, shifted)
+            || keys.0.contains(&Expr::Column(l))
+            || keys.1.contains(&Expr::Column(r))
+        {
             continue;
         }
         let step = i64::from(strict && Band::can_order(&lc.ty, true));

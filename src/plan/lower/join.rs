@@ -1,148 +1,203 @@
 //! `Join`: every kind, on equalities, ranges and any other condition.
 
 use datafusion::common::{JoinType, NullEquality};
-use datafusion::logical_expr::{Expr as LogicalExpr, Join, LogicalPlan};
+use datafusion::logical_expr::Join;
 
+use super::Lowering;
 use super::band::band_of;
-use super::{Lowering, refused};
-use crate::base::Result;
+use super::interval::Together;
+use crate::base::{Error, Result};
 use crate::dataflow::WatermarkExpr;
-use crate::functions::{Expr, error_from_datafusion, from_datafusion};
-use crate::operators::{JoinKind, JoinSpec, OperatorSpec};
+use crate::functions::{Expr, Literal, error_from_datafusion, from_datafusion};
+use crate::operators::{JoinKind, JoinSpec, OperatorSpec, UnionSpec};
 use crate::plan::build::Stream;
+use crate::types::Schema;
 
 /// One input of a join: its stream, with key expressions added as columns.
-struct Side {
-    stream: Stream,
-    /// The columns of the logical node.
-    width: usize,
-    keys: Vec<usize>,
+#[derive(Clone)]
+pub(super) struct Side {
+    pub stream: Stream,
+    pub keys: Vec<usize>,
 }
 
-/// The kind of a logical join, and whether its sides are exchanged for it.
-fn kind_of(join_type: JoinType) -> Result<(JoinKind, bool)> {
-    Ok(match join_type {
+/// A join whose inputs are lowered.
+#[derive(Clone)]
+struct Prepared {
+    left: Side,
+    right: Side,
+    /// The columns of the logical nodes.
+    widths: (usize, usize),
+    spec: JoinSpec,
+    together: Vec<Together>,
+}
+
+/// Whether a logical join's sides are exchanged for its kind.
+fn kind_of(join_type: JoinType) -> (JoinKind, bool) {
+    match join_type {
         JoinType::Inner => (JoinKind::Inner, false),
         JoinType::Left => (JoinKind::Left, false),
         JoinType::Right => (JoinKind::Right, false),
         JoinType::Full => (JoinKind::Full, false),
-        JoinType::LeftSemi => (JoinKind::Semi, false),
-        JoinType::RightSemi => (JoinKind::Semi, true),
+        JoinType::LeftSemi | JoinType::LeftMark => (JoinKind::Semi, false),
+        JoinType::RightSemi | JoinType::RightMark => (JoinKind::Semi, true),
         JoinType::LeftAnti => (JoinKind::Anti, false),
         JoinType::RightAnti => (JoinKind::Anti, true),
-        JoinType::LeftMark | JoinType::RightMark => {
-            return Err(refused("a sub-query in this condition", "Write the sub-query as a join."));
-        }
-    })
+    }
 }
 
 impl Lowering {
     pub(super) fn join(&mut self, join: &Join) -> Result<Stream> {
-        let (kind, exchanged) = kind_of(join.join_type)?;
-        if join.null_aware {
-            return Err(refused("NOT IN with a sub-query", "Write NOT EXISTS (SELECT 1 FROM ... WHERE ...)."));
+        let (kind, exchanged) = kind_of(join.join_type);
+        let prepared = self.prepare_join(join, exchanged)?;
+        let names: Vec<String> = join.schema.fields().iter().map(|field| field.name().clone()).collect();
+        if !matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
+            return self.joined(prepared, kind, &names, None);
         }
-        let on = |first: bool| join.on.iter().map(move |(left, right)| if first { left } else { right });
-        let (one, other) = if exchanged { (&join.right, &join.left) } else { (&join.left, &join.right) };
-        let mut left = self.side(one, on(!exchanged))?;
-        let mut right = self.side(other, on(exchanged))?;
-        let left_columns = left.stream.schema.columns.len();
-        let (left_width, right_width) = (left.width, right.width);
-        let shown = move |i: usize| if i < left_width { i } else { left_columns + i - left_width };
-        let residual = match &join.filter {
-            Some(filter) => {
-                let both = one.schema().join(other.schema()).map_err(error_from_datafusion)?;
-                let mut residual = from_datafusion(filter, &both)?;
-                residual.map_columns(&mut |i| shown(i));
-                Some(residual)
-            }
-            None => None,
-        };
-        let on: Vec<(usize, usize)> = left.keys.iter().copied().zip(right.keys.iter().copied()).collect();
-        let spec = JoinSpec {
-            null_safe: join.null_equality == NullEquality::NullEqualsNull,
-            kind,
-            band: residual.as_ref().and_then(|one| band_of(one, &left.stream.schema, &right.stream.schema, &on)),
-            ..JoinSpec::inner(left.stream.schema.clone(), right.stream.schema.clone(), on, residual)
-        };
-        let mut stream = self.joined(spec, &mut left, &mut right)?;
-        let both_shown = matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full);
-        let columns = left_columns + if both_shown { right.stream.schema.columns.len() } else { 0 };
-        if columns != left_width + if both_shown { right_width } else { 0 } {
-            let names = join.schema.fields().iter().enumerate();
-            stream.project(names.map(|(i, field)| (field.name().clone(), Expr::Column(shown(i)))).collect())?;
+        // A mark says of each row whether it has a match: the rows that have one, and the others.
+        let mut edges = Vec::new();
+        let mut known = None;
+        for (kind, mark) in [(JoinKind::Semi, true), (JoinKind::Anti, false)] {
+            let mut side = self.joined(prepared.clone(), kind, &names, Some(mark))?;
+            edges.push(self.builder.edge(&mut side, None)?);
+            known = Some(side);
         }
+        let known = known.ok_or_else(|| Error::internal("a mark join has no sides"))?;
+        let spec = UnionSpec { schema: known.schema.clone(), inputs: edges.len() };
+        let mut stream = self.builder.operator(OperatorSpec::Union(spec), edges, false, false)?;
+        stream.closes = known.closes;
+        stream.placed_by = known.placed_by;
+        stream.unique = known.unique;
         Ok(stream)
     }
 
-    /// The join's operator, and what is known of the rows that leave it.
-    fn joined(&mut self, spec: JoinSpec, left: &mut Side, right: &mut Side) -> Result<Stream> {
+    /// Lowers the inputs of a join, tells late rows where that frees state, and reads its conditions.
+    fn prepare_join(&mut self, join: &Join, exchanged: bool) -> Result<Prepared> {
+        let (one, other) = if exchanged { (&join.right, &join.left) } else { (&join.left, &join.right) };
+        let left = self.lower(one)?;
+        let right = self.lower(other)?;
+        let widths = (left.width(), right.width());
+        let mut keys = (Vec::new(), Vec::new());
+        for (l, r) in &join.on {
+            let (l, r) = if exchanged { (r, l) } else { (l, r) };
+            keys.0.push(from_datafusion(l, one.schema())?);
+            keys.1.push(from_datafusion(r, other.schema())?);
+        }
+        let residual = match &join.filter {
+            Some(filter) => {
+                let both = one.schema().join(other.schema()).map_err(error_from_datafusion)?;
+                Some(from_datafusion(filter, &both)?)
+            }
+            None => None,
+        };
+        let columns = keys.0.iter().zip(&keys.1).filter_map(|pair| match pair {
+            (Expr::Column(l), Expr::Column(r)) => Some((*l, *r)),
+            _ => None,
+        });
+        let columns: Vec<(usize, usize)> = columns.collect();
+        let shown = |stream: &Stream| Schema::new(stream.schema.columns[..stream.width()].to_vec());
+        let band = residual.as_ref().and_then(|one| band_of(one, &shown(&left), &shown(&right), (&keys.0, &keys.1)));
+        let (left, right, together) = self.seal(left, right, &columns, band.as_ref())?;
+        let (mut left, mut right) = (left, right);
+        left.drop_hidden()?;
+        right.drop_hidden()?;
+        let (mut left, mut right) = (with_keys(left, keys.0)?, with_keys(right, keys.1)?);
+        self.builder.settle(&mut left.stream)?;
+        self.builder.settle(&mut right.stream)?;
+        let left_columns = left.stream.schema.columns.len();
+        let residual = residual.map(|mut residual| {
+            residual.map_columns(&mut |i| if i < widths.0 { i } else { left_columns + i - widths.0 });
+            residual
+        });
+        let on: Vec<(usize, usize)> = left.keys.iter().copied().zip(right.keys.iter().copied()).collect();
+        let revised = [!left.stream.append_only, !right.stream.append_only];
+        let spec = JoinSpec {
+            null_safe: join.null_equality == NullEquality::NullEqualsNull,
+            band,
+            free: together.first().map(|together| together.due(revised)),
+            ..JoinSpec::inner(left.stream.schema.clone(), right.stream.schema.clone(), on, residual)
+        };
+        self.notice_product(&spec, &left, &right);
+        Ok(Prepared { left, right, widths, spec, together })
+    }
+
+    /// A join of two big sides without a key looks at every pair: its author should know.
+    fn notice_product(&mut self, spec: &JoinSpec, left: &Side, right: &Side) {
+        if spec.on.is_empty() && spec.band.is_none() && !left.stream.single && !right.stream.single {
+            self.notices.push(format!(
+                "the join ({}) has no equality and no range: every row of one side meets every row of the other",
+                spec.detail()
+            ));
+        }
+    }
+
+    /// The join's operator, what is known of the rows that leave it, and their names; with a mark as the last column.
+    fn joined(&mut self, prepared: Prepared, kind: JoinKind, names: &[String], mark: Option<bool>) -> Result<Stream> {
+        let Prepared { mut left, mut right, widths, spec, together } = prepared;
         let edges = vec![
             self.builder.edge(&mut left.stream, Some(&left.keys))?,
             self.builder.edge(&mut right.stream, Some(&right.keys))?,
         ];
-        let inputs_append_only = left.stream.append_only && right.stream.append_only;
-        let left_columns = left.stream.schema.columns.len();
-        let (kind, on) = (spec.kind, spec.on.clone());
+        let (left, right) = (left.stream, right.stream);
+        let inputs_append_only = left.append_only && right.append_only;
+        let left_columns = left.schema.columns.len();
+        let on = spec.on.clone();
+        let spec = JoinSpec { kind, ..spec };
         let append_only = inputs_append_only && matches!(kind, JoinKind::Inner | JoinKind::Semi);
         let mut stream = self.builder.operator(OperatorSpec::Join(spec), edges, append_only, inputs_append_only)?;
-        stream.closes = left.stream.closes.and(right.stream.closes);
+        stream.closes = left.closes.and(right.closes);
+        stream.single = left.single && right.single;
         stream.placed_by = match kind {
-            JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti => Some(left.keys.clone()),
-            JoinKind::Right => Some(right.keys.iter().map(|key| left_columns + key).collect()),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti => {
+                Some(on.iter().map(|on| on.0).collect())
+            }
+            JoinKind::Right => Some(on.iter().map(|on| left_columns + on.1).collect()),
             // A row without a match has no key on one of the sides.
             JoinKind::Full => None,
         };
-        if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
-            stream.unique = left.stream.unique.clone();
+        let one_side = matches!(kind, JoinKind::Semi | JoinKind::Anti);
+        if one_side {
+            stream.unique = left.unique.clone();
         }
-        let both = left.stream.watermark != WatermarkExpr::None && right.stream.watermark != WatermarkExpr::None;
-        if both {
-            stream.watermark = WatermarkExpr::Min(vec![left.stream.watermark.clone(), right.stream.watermark.clone()]);
+        if left.watermark != WatermarkExpr::None && right.watermark != WatermarkExpr::None {
+            stream.watermark = WatermarkExpr::Min(vec![left.watermark, right.watermark]);
         }
-        // Windows joined with the same windows: when both sides are done with one, so is the join.
-        if both && left.stream.sealed && right.stream.sealed {
-            for (l, r) in on {
-                let (Some(&ours), Some(&theirs)) = (left.stream.windows.get(&l), right.stream.windows.get(&r)) else {
-                    continue;
-                };
-                if ours == theirs {
-                    stream.windows.insert(l, ours);
-                    if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
-                        stream.windows.insert(left_columns + r, ours);
-                    }
-                    stream.sealed = true;
-                }
+        for (column, shift) in together.iter().flat_map(|one| one.windows(left_columns)) {
+            if !one_side || column < left_columns {
+                stream.windows.insert(column, shift);
+                stream.sealed = true;
             }
+        }
+        let shown = (0..widths.0).chain((0..if one_side { 0 } else { widths.1 }).map(|i| left_columns + i));
+        let mut columns: Vec<(String, Expr)> =
+            shown.zip(names).map(|(column, name)| (name.clone(), Expr::Column(column))).collect();
+        if let (Some(mark), Some(name)) = (mark, names.last()) {
+            columns.push((name.clone(), Expr::Literal(Literal::boolean(mark))));
+        }
+        // A mark and a computed key may make up for each other in number.
+        if mark.is_some() || columns.len() != stream.schema.columns.len() {
+            stream.project(columns)?;
         }
         Ok(stream)
     }
+}
 
-    /// Lowers one input; key expressions that are no columns become columns at its end.
-    fn side<'a>(&mut self, input: &LogicalPlan, on: impl Iterator<Item = &'a LogicalExpr>) -> Result<Side> {
-        let mut stream = self.lower(input)?;
-        stream.drop_hidden()?;
-        let width = stream.width();
-        let mut columns: Vec<(String, Expr)> = stream
-            .schema
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| (column.name.clone(), Expr::Column(i)))
-            .collect();
-        let mut keys = Vec::new();
-        for expr in on {
-            match from_datafusion(expr, input.schema())? {
-                Expr::Column(i) => keys.push(i),
-                computed => {
-                    keys.push(columns.len());
-                    columns.push((format!("__key_{}", columns.len()), computed));
-                }
+/// `stream` as an input of a join; key expressions that are no columns become columns at its end.
+pub(super) fn with_keys(mut stream: Stream, on: Vec<Expr>) -> Result<Side> {
+    let width = stream.width();
+    let named = stream.schema.columns[..width].iter().enumerate();
+    let mut columns: Vec<(String, Expr)> = named.map(|(i, column)| (column.name.clone(), Expr::Column(i))).collect();
+    let mut keys = Vec::new();
+    for expr in on {
+        match expr {
+            Expr::Column(i) => keys.push(i),
+            computed => {
+                keys.push(columns.len());
+                columns.push((format!("__key_{}", columns.len()), computed));
             }
         }
-        if columns.len() > width {
-            stream.project(columns)?;
-        }
-        Ok(Side { stream, width, keys })
     }
+    if columns.len() > width {
+        stream.project(columns)?;
+    }
+    Ok(Side { stream, keys })
 }

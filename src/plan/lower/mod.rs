@@ -1,12 +1,21 @@
 //! Lowering: each logical node to streams and operators, one file per node.
 
 mod aggregate;
+mod asof;
 mod band;
 mod became;
 mod constant;
+mod gate;
+mod grouping;
+mod interval;
 mod join;
+mod ordered;
+mod over;
 mod project;
+mod repeat;
 mod scan;
+mod single;
+mod top;
 mod union;
 mod window;
 
@@ -16,7 +25,10 @@ pub use self::became::Became;
 pub(super) use self::constant::Unit;
 pub use self::constant::unit_row;
 
+use super::asof::AsofJoin;
 use super::build::{Builder, Stream};
+use super::repeat::Repeat;
+use super::single::SingleRow;
 use super::view::EmitMode;
 use super::window::WindowAssign;
 use crate::base::{Error, Result};
@@ -27,6 +39,10 @@ pub(super) struct Lowering {
     pub emit: EmitMode,
     pub unit: Unit,
     pub became: Became,
+    /// What the author of the query should know.
+    pub notices: Vec<String>,
+    /// In how many windows the node being lowered lies: then sources send the watermark of each row's split.
+    pub carried: usize,
 }
 
 impl Lowering {
@@ -48,23 +64,28 @@ impl Lowering {
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
-            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowAssign>() {
-                Some(assign) => self.window(assign),
-                None => Err(refused(extension.node.name(), "Leave it out.")),
-            },
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_any();
+                if let Some(assign) = node.downcast_ref::<WindowAssign>() {
+                    self.window(assign)
+                } else if let Some(single) = node.downcast_ref::<SingleRow>() {
+                    self.single(single)
+                } else if let Some(asof) = node.downcast_ref::<AsofJoin>() {
+                    self.asof(asof)
+                } else if let Some(repeat) = node.downcast_ref::<Repeat>() {
+                    self.repeat(repeat)
+                } else {
+                    Err(refused(extension.node.name(), "Leave it out."))
+                }
+            }
             // A kept relation has no order; LIMIT is a node of its own.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.lower(&sort.input),
-            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
-                Err(refused("LIMIT", "Leave it out here, and write it in the SELECT that reads the view."))
-            }
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Sort(_) => Err(Error::internal("ORDER BY with a limit of its own in a stored query")),
             LogicalPlan::EmptyRelation(empty) => self.empty(empty),
             LogicalPlan::Values(values) => self.values(values),
-            LogicalPlan::Window(_) => {
-                Err(refused("OVER", "GROUP BY in a view, and write OVER in the SELECT that reads it."))
-            }
-            LogicalPlan::Distinct(Distinct::On(_)) => {
-                Err(refused("DISTINCT ON", "GROUP BY the columns and take min() or max() of the others."))
-            }
+            LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Distinct(Distinct::On(_)) => Err(Error::internal("DISTINCT ON was not rewritten")),
             LogicalPlan::Subquery(_) => Err(refused("a sub-query in an expression", "Write it as a join.")),
             LogicalPlan::RecursiveQuery(_) => Err(refused("WITH RECURSIVE", "Write the levels out as joins.")),
             LogicalPlan::Unnest(_) => Err(refused("UNNEST", "Give each element a row of its own in the source.")),

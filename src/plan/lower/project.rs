@@ -1,6 +1,6 @@
 //! `Projection` and `Filter`: steps of a chain.
 
-use datafusion::logical_expr::{Filter, Projection};
+use datafusion::logical_expr::{Filter, LogicalPlan, Projection};
 
 use super::{Lowering, field_names};
 use crate::base::Result;
@@ -9,7 +9,17 @@ use crate::plan::build::Stream;
 
 impl Lowering {
     pub(super) fn projection(&mut self, projection: &Projection) -> Result<Stream> {
-        let mut stream = self.lower(&projection.input)?;
+        if let LogicalPlan::Filter(filter) = &*projection.input
+            && let Some(stream) = self.numbered(filter, Some(projection))?
+        {
+            return self.project(stream, projection);
+        }
+        let stream = self.lower(&projection.input)?;
+        self.project(stream, projection)
+    }
+
+    /// The columns of `projection` over the rows of its input.
+    pub(super) fn project(&mut self, mut stream: Stream, projection: &Projection) -> Result<Stream> {
         let names = projection.schema.fields().iter().map(|field| field.name().clone());
         let input = projection.input.schema();
         let columns = names
@@ -21,6 +31,9 @@ impl Lowering {
     }
 
     pub(super) fn filter(&mut self, filter: &Filter) -> Result<Stream> {
+        if let Some(stream) = self.numbered(filter, None)? {
+            return Ok(stream);
+        }
         let mut stream = self.lower(&filter.input)?;
         debug_assert_eq!(stream.width(), field_names(&filter.input).len());
         let predicate = from_datafusion(&filter.predicate, filter.input.schema())?;

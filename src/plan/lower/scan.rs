@@ -32,6 +32,9 @@ impl Lowering {
                     stream.watermark = WatermarkExpr::Input(node);
                     stream.event_time = columns.iter().position(|&column| Some(column) == event_time);
                 }
+                if self.carried > 0 && stream.event_time.is_some() {
+                    self.builder.carry_watermark(&mut stream)?;
+                }
                 Ok(stream)
             }
             RelationKind::Table | RelationKind::MaterializedView | RelationKind::Late(_) | RelationKind::Faults(_) => {

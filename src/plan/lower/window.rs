@@ -1,4 +1,4 @@
-//! `WindowAssign`: TUMBLE and HOP as a step; over a source's event time the rows bring their split's watermark along.
+//! `WindowAssign`: TUMBLE, HOP and CUMULATE as a step; over a source's event time the rows bring their split's watermark along.
 
 use super::Lowering;
 use crate::base::{Error, Result};
@@ -10,16 +10,24 @@ use crate::plan::window::{WINDOW_END, WINDOW_START, Window, WindowAssign};
 
 impl Lowering {
     pub(super) fn window(&mut self, assign: &WindowAssign) -> Result<Stream> {
-        let mut stream = self.lower(&assign.input)?;
+        self.carried += 1;
+        let lowered = self.lower(&assign.input);
+        self.carried -= 1;
+        let mut stream = lowered?;
         let time = assign.input.schema().maybe_index_of_column(&assign.time);
         let time =
             time.ok_or_else(|| Error::internal(format!("window over {}, which its input has not", assign.time)))?;
         let over_event_time = stream.event_time == Some(time);
         let judged = over_event_time && self.builder.carry_watermark(&mut stream)?;
+        if !judged {
+            stream.drop_hidden()?;
+        }
+        let sealed_at = stream.windows.get(&time).copied().filter(|_| stream.sealed);
         let before = stream.schema.clone();
         stream.push(match assign.window {
             Window::Tumble { size_us, offset_us } => Step::Tumble { time, size_us, offset_us },
             Window::Hop { slide_us, size_us, offset_us } => Step::Hop { time, slide_us, size_us, offset_us },
+            Window::Cumulate { step_us, size_us, offset_us } => Step::Cumulate { time, step_us, size_us, offset_us },
         })?;
         let width = before.columns.len() - usize::from(stream.hidden);
         stream.unique = None;
@@ -33,7 +41,13 @@ impl Lowering {
             stream.push(Step::Project(columns))?;
         }
         if judged {
-            stream.windows = [(width, assign.window.size_us()), (width + 1, 0)].into();
+            stream.windows = [(width + 1, 0)].into();
+            stream.windows.extend(assign.window.size_us().map(|size_us| (width, size_us)));
+        } else if let Some(shift) = sealed_at {
+            // A window changes as long as rows of its last microsecond may.
+            let end = shift.saturating_sub(1);
+            stream.windows.extend(assign.window.size_us().map(|size_us| (width, size_us.saturating_add(end))));
+            stream.windows.insert(width + 1, end);
         }
         Ok(stream)
     }

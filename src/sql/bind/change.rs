@@ -158,7 +158,7 @@ impl Binder<'_> {
             Some(query) => {
                 let mut query = query.clone();
                 fill_values(&mut query, &target, &set, &mut given);
-                plan_query(&provider, *query, &given)?
+                plan_query(&provider, *query, &given, false)?
             }
         };
         let set = if insert.source.is_none() { Vec::new() } else { width_checked(&source, set, insert)? };
@@ -228,7 +228,7 @@ impl Binder<'_> {
         given: &[Option<SqlType>],
     ) -> Result<BoundQuery> {
         let types = target.types();
-        let plan = plan_query(&provider, query, given)?;
+        let plan = plan_query(&provider, query, given, false)?;
         let width = types.len();
         let mut row = Vec::new();
         for (i, column) in plan.schema().columns().into_iter().enumerate() {
@@ -460,6 +460,8 @@ impl Binder<'_> {
         input: &LogicalPlan,
     ) -> Result<Expr> {
         super::check::check(&expression, provider.mode, self.session)?;
+        let mut expression = expression;
+        super::operators::rewrite(&mut expression);
         let planner = datafusion::sql::planner::SqlToRel::new_with_options(&*provider, super::options());
         let mut context = datafusion::sql::planner::PlannerContext::new();
         planned(planner.sql_to_expr(expression, input.schema(), &mut context))

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::Volatility;
 use sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, SetExpr, SetQuantifier, Spanned,
     TableFactor, Visit, Visitor,
 };
 
 use super::BindMode;
 use super::windows;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
+use crate::plan::ASOF;
 
 /// Tables in one FROM.
 const FROM_MAX: usize = 200;
@@ -95,36 +96,17 @@ impl Checker<'_> {
         if query.with.as_ref().is_some_and(|with| with.recursive) {
             return Err(refused_stored("WITH RECURSIVE", "Write the levels out as joins.", at));
         }
-        if let Some(limit) = &query.limit_clause {
-            return Err(refused_stored(
-                "LIMIT or OFFSET",
-                "Leave it out here, and write it in the SELECT that reads the view.",
-                position(limit).max(at),
-            ));
-        }
-        if let Some(fetch) = &query.fetch {
-            let at = fetch.quantity.as_ref().map_or(at, position);
-            return Err(refused_stored("FETCH FIRST", "Write LIMIT in the SELECT that reads the view.", at));
+        if let Some(LimitClause::LimitOffset { limit_by, .. }) = &query.limit_clause
+            && let Some(by) = limit_by.first()
+        {
+            return Err(refused("LIMIT BY", "Filter by row_number() OVER (PARTITION BY ...).", position(by).max(at)));
         }
         self.set_operations(&query.body)
     }
 
     fn set_operations(&self, body: &SetExpr) -> Result<()> {
-        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
+        let SetExpr::SetOperation { op: _, set_quantifier, left, right } = body else { return Ok(()) };
         let at = position(right.as_ref());
-        match op {
-            SetOperator::Union => {}
-            SetOperator::Intersect => {
-                return Err(refused_stored("INTERSECT", "Write SELECT DISTINCT ... FROM a JOIN b ON a.x = b.x.", at));
-            }
-            SetOperator::Except | SetOperator::Minus => {
-                return Err(refused_stored(
-                    "EXCEPT",
-                    "Count both sides: UNION ALL with 1 and -1, GROUP BY, HAVING.",
-                    at,
-                ));
-            }
-        }
         if matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName) {
             return Err(refused_stored("UNION BY NAME", "Write the columns in one order and UNION ALL.", at));
         }
@@ -156,20 +138,6 @@ impl Checker<'_> {
         if !self.stored() {
             return Ok(());
         }
-        if let Some(Distinct::On(expressions)) = &select.distinct {
-            let at = expressions.first().map_or(at, position);
-            return Err(refused_stored(
-                "DISTINCT ON",
-                "GROUP BY the columns and take min() or max() of the others.",
-                at,
-            ));
-        }
-        if let Some(qualify) = &select.qualify {
-            return Err(refused_stored("QUALIFY", "GROUP BY and HAVING, or filter when reading.", position(qualify)));
-        }
-        if let Some(window) = select.named_window.first() {
-            return Err(refused_stored("WINDOW", OVER_REWRITE, window.0.span.start.column as usize));
-        }
         let modifiers = match &select.group_by {
             GroupByExpr::All(modifiers) => {
                 if select.group_by != GroupByExpr::Expressions(Vec::new(), Vec::new()) {
@@ -191,7 +159,7 @@ impl Checker<'_> {
             Join(_) | Inner(_) | CrossJoin(_) | StraightJoin(_) | Left(_) | LeftOuter(_) | Right(_) | RightOuter(_)
             | FullOuter(_) | Semi(_) | LeftSemi(_) | RightSemi(_) | Anti(_) | LeftAnti(_) | RightAnti(_) => Ok(()),
             AsOf { .. } => {
-                Err(refused("ASOF JOIN", "Join on equality, and keep the newest with GROUP BY and max(time).", at))
+                Err(refused("ASOF JOIN in this form", "Write a ASOF JOIN b ON a.key = b.key AND a.time >= b.time.", at))
             }
             CrossApply | OuterApply | ArrayJoin | LeftArrayJoin | InnerArrayJoin => {
                 Err(refused("this kind of join", "Write JOIN ... ON.", at))
@@ -202,13 +170,13 @@ impl Checker<'_> {
     fn factor(&self, factor: &TableFactor) -> Result<()> {
         let at = position(factor);
         if let Some(call) = windows::Call::of(factor)
-            && matches!(call.name.as_str(), "cumulate" | "session")
+            && call.name == "session"
         {
             return Err(windows::unsupported(&call.name, call.position));
         }
         match factor {
             TableFactor::Table { version: Some(_), .. } => {
-                Err(refused("FOR SYSTEM_TIME AS OF", "Join on equality with the present contents.", at))
+                Err(refused("FOR SYSTEM_TIME AS OF", "Write it behind the relation on the right of a JOIN.", at))
             }
             TableFactor::Table { sample: Some(_), .. } => Err(refused("TABLESAMPLE", "Filter with WHERE.", at)),
             TableFactor::Table { with_hints, index_hints, partitions, json_path, with_ordinality, .. }
@@ -236,9 +204,6 @@ impl Checker<'_> {
     fn expr(&self, expr: &Expr) -> Result<()> {
         match expr {
             Expr::Function(function) => self.function(function, position(expr)),
-            Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_) if self.stored() => {
-                Err(refused_stored("GROUPING SETS", "Write one view for each grouping and UNION ALL.", position(expr)))
-            }
             _ => Ok(()),
         }
     }
@@ -251,7 +216,7 @@ impl Checker<'_> {
             [schema, name] if schema == "pg_catalog" => name.as_str(),
             _ => return Err(undefined(&parts.join("."), None, at)),
         };
-        if ["tumble", "hop", "cumulate", "session", "descriptor"].contains(&name) {
+        if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF].contains(&name) {
             return Ok(()); // Judged where they stand in FROM; elsewhere the planner does not find them.
         }
         let scalar = self.session.scalar_functions().get(name);
@@ -267,8 +232,14 @@ impl Checker<'_> {
         if !self.stored() {
             return Ok(());
         }
-        if function.over.is_some() || (over.is_some() && aggregate.is_none() && scalar.is_none()) {
-            return Err(refused_stored(&format!("{name}() OVER"), OVER_REWRITE, at));
+        if function.over.is_some() {
+            return Ok(()); // Judged where it is lowered.
+        }
+        if over.is_some() && aggregate.is_none() && scalar.is_none() {
+            return Err(Error::invalid(format!("window function {name} requires an OVER clause"))
+                .with_code(sqlstate::WRONG_OBJECT_TYPE)
+                .with_hint(format!("Write {name}(...) OVER (PARTITION BY ... ORDER BY ...)."))
+                .at(at));
         }
         if let Some(scalar) = scalar
             && scalar.signature().volatility != Volatility::Immutable
@@ -298,8 +269,6 @@ impl Checker<'_> {
         did_you_mean(name, known)
     }
 }
-
-const OVER_REWRITE: &str = "GROUP BY in a view, and write OVER in the SELECT that reads it.";
 
 fn undefined(name: &str, hint: Option<String>, at: usize) -> Error {
     let error = Error::invalid(format!("function \"{name}\" does not exist")).with_code(sqlstate::UNDEFINED_FUNCTION);

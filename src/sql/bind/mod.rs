@@ -10,12 +10,17 @@ mod conflict;
 mod definition;
 mod errors;
 mod legacy;
+mod limits;
 mod names;
+mod operators;
 mod parameters;
 mod provider;
+mod sets;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod types;
+mod versions;
 mod windows;
 
 use std::sync::Arc;
@@ -34,6 +39,7 @@ use super::parse::parse;
 use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::plan::resolve_grouping;
 use crate::types::{Column as TypedColumn, Schema, SqlType};
 
 pub use change::{BoundChange, BoundConflict, BoundInsert};
@@ -66,6 +72,8 @@ pub struct BoundQuery {
     pub parameters: Vec<SqlType>,
     /// Every relation that it names, inlined views among them, by number.
     pub relations: Vec<Arc<Relation>>,
+    /// Whether it ends with an ORDER BY that a stored view does not keep.
+    pub unordered: bool,
 }
 
 impl<'a> Binder<'a> {
@@ -77,13 +85,15 @@ impl<'a> Binder<'a> {
     /// Binds `query`; `parameters` are types that the client gave, the others are inferred (text where nothing says).
     pub fn query(&self, query: &Query, mode: BindMode, parameters: &[Option<SqlType>]) -> Result<BoundQuery> {
         let provider = Provider::new(self.catalog, self.session, mode);
-        let plan = plan_query(&provider, query.clone(), parameters)?;
+        let ties = mode == BindMode::Stored;
+        let plan = plan_query(&provider, query.clone(), parameters, ties)?;
         self.bound(provider, plan, parameters)
     }
 
     /// Binds the query of a stored view, whose columns `columns` name (all of them, or none).
     pub fn view(&self, query: &Query, columns: &[Name], mode: BindMode) -> Result<BoundQuery> {
         let mut bound = self.query(query, mode, &[])?;
+        bound.unordered = query.order_by.is_some() && !limits::order_matters(query);
         if !bound.parameters.is_empty() {
             return Err(Error::invalid("a view has no parameters")
                 .with_code(sqlstate::UNDEFINED_PARAMETER)
@@ -124,7 +134,7 @@ impl<'a> Binder<'a> {
         });
         let schema = Schema::new(columns.collect::<Result<_>>()?);
         let relations = provider.named.into_inner().into_values().collect();
-        Ok(BoundQuery { plan, schema, parameters, relations })
+        Ok(BoundQuery { plan, schema, parameters, relations, unordered: false })
     }
 }
 
@@ -149,14 +159,22 @@ fn options() -> ParserOptions {
         .with_default_null_ordering(NullOrdering::NullsMax)
 }
 
-/// The plan of `query`, types not yet resolved.
-fn plan_query(provider: &Provider<'_>, mut query: Query, parameters: &[Option<SqlType>]) -> Result<LogicalPlan> {
+/// The plan of `query`, types not yet resolved. `ties`: LIMIT breaks its ties by the whole row.
+fn plan_query(
+    provider: &Provider<'_>,
+    mut query: Query,
+    parameters: &[Option<SqlType>],
+    ties: bool,
+) -> Result<LogicalPlan> {
     legacy::rewrite(&mut query)?;
+    versions::rewrite(&mut query, provider.catalog)?;
     check::check(&query, provider.mode, provider.session)?;
-    if provider.mode == BindMode::Stored {
+    if provider.mode == BindMode::Stored && !limits::order_matters(&query) {
         query.order_by = None; // A kept relation has no order.
     }
+    limits::rewrite(&mut query)?;
     names::apply(&mut query);
+    operators::rewrite(&mut query);
     let planner = SqlToRel::new_with_options(provider, options());
     let fields: Vec<Option<FieldRef>> = parameters.iter().map(|ty| ty.as_ref().map(parameter_field)).collect();
     let mut context = PlannerContext::new();
@@ -164,7 +182,9 @@ fn plan_query(provider: &Provider<'_>, mut query: Query, parameters: &[Option<Sq
         context = context.with_prepare_param_data_types(fields);
     }
     let statement = ast::Statement::Query(Box::new(query));
-    planned(planner.sql_statement_to_plan_with_context(statement, &mut context))
+    let plan = planner.sql_statement_to_plan_with_context(statement, &mut context).and_then(resolve_grouping);
+    let plan = plan.and_then(sets::count_both_sides).and_then(|plan| limits::expand_ties(plan, provider.session));
+    planned(plan.and_then(|plan| ties::break_ties(plan, ties)))
 }
 
 fn parameter_field(ty: &SqlType) -> FieldRef {
@@ -206,6 +226,6 @@ fn view_plan(provider: &Provider<'_>, relation: &Relation) -> Result<LogicalPlan
         _ => return Err(broken()),
     };
     debug_assert_eq!(relation.kind, RelationKind::View);
-    let plan = plan_query(provider, *query, &[])?;
+    let plan = plan_query(provider, *query, &[], true)?;
     planned(rename(plan, &relation.columns))
 }

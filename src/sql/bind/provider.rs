@@ -22,7 +22,7 @@ use super::types::Types;
 use super::windows::Windows;
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind, schemas};
-use crate::plan::RelationSource;
+use crate::plan::{ASOF, RelationSource, asof_mark};
 use crate::types::RelationId;
 
 /// Views may be built on views this deep.
@@ -165,6 +165,12 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == ASOF {
+            return Some(asof_mark());
+        }
+        if name == super::limits::WITH_TIES {
+            return Some(super::limits::with_ties_udf());
+        }
         self.session.scalar_functions().get(name).map(Arc::clone)
     }
 

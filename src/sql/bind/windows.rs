@@ -1,4 +1,4 @@
-//! TUMBLE and HOP in FROM, in every spelling of the dialect, as `WindowAssign`.
+//! TUMBLE, HOP and CUMULATE in FROM, in every spelling of the dialect, as `WindowAssign`.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result as PlanResult, ScalarValue};
@@ -69,6 +69,7 @@ impl Call {
         let names: &[&str] = match self.name.as_str() {
             "tumble" => &["data", "timecol", "size", "offset"],
             "hop" => &["data", "timecol", "slide", "size", "offset"],
+            "cumulate" => &["data", "timecol", "step", "size", "offset"],
             _ => return Err(unsupported(&self.name, self.position)),
         };
         let args = self.by_name(names)?;
@@ -91,10 +92,19 @@ impl Call {
         };
         let window = match lengths.as_slice() {
             [size_us] => Window::Tumble { size_us: *size_us, offset_us },
+            [step_us, size_us] if self.name == "cumulate" => {
+                if size_us % step_us != 0 {
+                    return Err(Error::invalid("the size of CUMULATE must be a multiple of its step")
+                        .with_code(sqlstate::INVALID_PARAMETER_VALUE)
+                        .with_hint("The step comes first, then the size: CUMULATE(relation, time, INTERVAL '1 hour', INTERVAL '1 day').")
+                        .at(self.position));
+                }
+                Window::Cumulate { step_us: *step_us, size_us: *size_us, offset_us }
+            }
             [slide_us, size_us] => Window::Hop { slide_us: *slide_us, size_us: *size_us, offset_us },
             _ => return Err(unsupported(&self.name, self.position)),
         };
-        if let Window::Hop { slide_us, size_us, .. } = window
+        if let Window::Hop { slide_us, size_us, .. } | Window::Cumulate { step_us: slide_us, size_us, .. } = window
             && size_us / slide_us > 10_000
         {
             return Err(self
@@ -231,15 +241,14 @@ impl Call {
 
 /// Windows that are refused by name.
 pub(super) fn unsupported(name: &str, position: usize) -> Error {
-    let rewrite = match name {
-        "cumulate" => "Write TUMBLE with the step as its size, and add up the windows so far when reading.",
-        _ => "Write TUMBLE or HOP with a fixed size.",
-    };
-    Error::unsupported(format!("{} windows are not supported", name.to_uppercase())).with_hint(rewrite).at(position)
+    Error::unsupported(format!("{} windows are not supported", name.to_uppercase()))
+        .with_hint("Write TUMBLE or HOP with a fixed size.")
+        .at(position)
 }
 
 fn usage(name: &str) -> &'static str {
     match name {
+        "cumulate" => "CUMULATE(relation, time, INTERVAL 'step', INTERVAL 'size' [, INTERVAL 'offset'])",
         "hop" => "HOP(relation, time, INTERVAL 'slide', INTERVAL 'size' [, INTERVAL 'offset'])",
         _ => "TUMBLE(relation, time, INTERVAL 'size' [, INTERVAL 'offset'])",
     }

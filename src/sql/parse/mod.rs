@@ -10,6 +10,7 @@ mod refusals;
 mod session;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
@@ -43,6 +44,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
         let (from, to) = (first.span.start.column as usize, last.span.end.column as usize);
         complexity::check(&part)?;
+        let part = versions::rewrite(part);
         let mut cursor = Cursor::new(&dialect, part, &text);
         let statement = statement(&mut cursor)?;
         cursor.expect_end()?;

@@ -134,7 +134,11 @@ pub(super) fn read_array(element: &SqlType, rest: &mut [&[u8]]) -> Result<ArrayR
     let (mut elements, mut lengths) = (Vec::new(), Vec::with_capacity(rest.len()));
     for (bytes, valid) in rest.iter_mut().zip(&valid) {
         let before = elements.len();
-        while *valid {
+        if !valid {
+            lengths.push(0);
+            continue;
+        }
+        loop {
             if let Some((&END, tail)) = bytes.split_first() {
                 *bytes = tail;
                 break;

@@ -149,8 +149,12 @@ pub(crate) fn bytea(text: &str, out: &mut Vec<u8>) -> Parsed<()> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let hex: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
         for pair in hex.chunks(2) {
-            let [high, low] = pair else { return Err(fault()) };
-            let digit = |b: u8| (b as char).to_digit(16).ok_or_else(fault);
+            let wrong = |what: String| Reason::new(sqlstate::INVALID_PARAMETER_VALUE, what);
+            let [high, low] = pair else { return Err(wrong("invalid hexadecimal data: odd number of digits".into())) };
+            let digit = |b: u8| {
+                let shown = char::from(b);
+                shown.to_digit(16).ok_or_else(|| wrong(format!("invalid hexadecimal digit: \"{shown}\"")))
+            };
             out.push((digit(*high)? * 16 + digit(*low)?) as u8);
         }
         return Ok(());

@@ -7,7 +7,8 @@
 //!   server starts again (other workers) ── verifier compares everything with journal and files ── kill -9
 //! ```
 //!
-//! The phase byte (`MILLSTREAM_PHASE_FILE`) says what each kill hit. `MILLSTREAM_CYCLES` says how many cycles
+//! The phase byte (`MILLSTREAM_PHASE_FILE`) says what each kill hit. Most phases last microseconds, so after its random time
+//! a kill waits up to half a second for the phase that it was told to hit. `MILLSTREAM_CYCLES` says how many cycles
 //! (`scripts/crash-test --cycles 100`), `MILLSTREAM_SEED` repeats the times and workers of a run.
 
 mod driver;
@@ -128,6 +129,18 @@ impl Victim {
     }
 }
 
+/// Watches the phase byte without pause until it is `wanted` or `deadline` has come.
+fn await_phase(place: &Place, wanted: Phase, deadline: Instant) {
+    use std::os::unix::fs::FileExt;
+    let Ok(file) = std::fs::File::open(place.folder.join("phase")) else { return };
+    let mut byte = [0];
+    while Instant::now() < deadline {
+        if file.read_at(&mut byte, 0).is_ok() && byte[0] == wanted as u8 {
+            return;
+        }
+    }
+}
+
 impl Drop for Victim {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -189,11 +202,16 @@ fn run(place: &Place, random: &mut Random, cycles: u64) -> BTreeMap<u8, usize> {
     block_on(async { Db::connect(address).await.unwrap().run(&place.setup_sql()).await });
     hit(victim.kill(place));
     for cycle in 1..=cycles {
-        let until = Duration::from_millis(50 + random.below(2_950));
+        let wanted = Phase::ALL[random.below(Phase::ALL.len() as u64) as usize];
+        let until = match wanted {
+            Phase::Recovery => Duration::ZERO,
+            _ => Duration::from_millis(50 + random.below(2_950)),
+        };
         let started = Instant::now();
         let mut victim = Victim::start(place, random);
         let driver = victim.listens(place, started + until).map(|_| process("driver", place));
         std::thread::sleep((started + until).saturating_duration_since(Instant::now()));
+        await_phase(place, wanted, Instant::now() + Duration::from_millis(500));
         hit(victim.kill(place));
         if let Some(driver) = driver {
             finished(driver, "driver", place);
@@ -223,6 +241,10 @@ fn nothing_is_lost_and_nothing_is_twice() {
     let unmarked = hits.get(&b'?').copied().unwrap_or(0);
     eprintln!("  {:<14} {unmarked:>4}", "before any");
     eprintln!("{}", summary(&place));
+    if cycles >= 100 {
+        let missed = Phase::ALL.into_iter().filter(|&phase| !hits.contains_key(&(phase as u8))).collect::<Vec<_>>();
+        assert!(missed.is_empty(), "no kill hit {missed:?}");
+    }
 }
 
 /// How much was done in all, so that a reader sees that the run was worth something.

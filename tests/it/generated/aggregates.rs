@@ -13,6 +13,9 @@ impl Generator {
         let scope = self.one_relation(random, &mut draft);
         self.maybe_filter(random, &scope, &mut draft, 3);
         group(random, &scope, &mut draft, 6);
+        if !draft.group.is_empty() && random.one_in(2) {
+            in_sets(random, &mut draft);
+        }
         for _ in 0..random.between(1, 3) {
             let (mut call, kind) = any_call(random, &scope, &mut draft);
             if !call.ends_with("NULLS") && random.one_in(5) {
@@ -23,6 +26,20 @@ impl Generator {
         }
         draft
     }
+}
+
+/// Makes GROUP BY one with several sets.
+fn in_sets(random: &mut Random, draft: &mut Draft) {
+    draft.has(Feature::GroupingSets);
+    let keys = draft.group.join(", ");
+    draft.select.push((format!("grouping({keys})"), Kind::Int));
+    let first = draft.group[0].clone();
+    draft.group = vec![match random.below(4) {
+        0 => format!("ROLLUP ({keys})"),
+        1 => format!("CUBE ({keys})"),
+        2 => format!("GROUPING SETS (({keys}), ())"),
+        _ => format!("GROUPING SETS (({keys}), ({first}), ({first}))"),
+    }];
 }
 
 fn any_call(random: &mut Random, scope: &Scope, draft: &mut Draft) -> (String, Kind) {

@@ -9,14 +9,20 @@ use super::{Draft, Feature, Generator, Kind, Relation, Scope, pick, predicate, p
 impl Generator {
     /// One view with a join that is not plainly an inner one.
     pub(super) fn join_of_any_kind(&self, random: &mut Random) -> Draft {
-        match random.below(8) {
+        match random.below(14) {
             0 | 1 => self.outer(random),
             2 => self.semi(random),
             3 => self.anti(random),
             4 => self.null_safe(random),
             5 => self.using(random),
             6 => self.three_way(random),
-            _ => self.by_range(random),
+            7 => self.by_range(random),
+            8 => self.not_in(random),
+            9 => self.scalar(random),
+            10 => self.correlated(random),
+            // ASOF is not asked: which of several versions of one time is taken depends on the columns that are read.
+            11 | 12 => self.lateral(random),
+            _ => self.subquery_value(random),
         }
     }
 
@@ -118,7 +124,7 @@ impl Generator {
         draft.has(Feature::Using);
         let tables = |relation: &Relation| relation.is_table;
         let sides = [self.relation(random, tables), self.relation(random, tables)];
-        let mut scope: Scope = vec![("k".into(), Kind::Int)];
+        let mut scope = Scope::new();
         for (side, alias) in sides.iter().zip(["l", "r"]) {
             draft.reads.push(side.name.clone());
             let others = side.columns.iter().filter(|(name, _)| name != "k");
@@ -127,6 +133,7 @@ impl Generator {
         let kind = pick(random, &["", "LEFT "]);
         draft.from = format!("{} l {kind}JOIN {} r USING (k)", sides[0].name, sides[1].name);
         self.finish_join(random, &mut draft, scope);
+        draft.select.push(("k".into(), Kind::Int));
         draft
     }
 
@@ -160,6 +167,95 @@ impl Generator {
         };
         draft.from = format!("{} l {kind}JOIN {} r ON {on}", sides[0].name, sides[1].name);
         self.finish_join(random, &mut draft, left.into_iter().chain(right).collect());
+        draft
+    }
+
+    fn not_in(&self, random: &mut Random) -> Draft {
+        let mut draft = Draft::default();
+        draft.has(Feature::NotIn);
+        let (sides, [left, right], keys) = self.two(random, &mut draft);
+        draft.from = format!("{} l", sides[0].name);
+        draft.select = projection(random, &left);
+        let inner = match random.below(3) {
+            0 => String::new(),
+            1 => format!(" WHERE {}", predicate(random, &right, 1)),
+            _ => format!(" WHERE {} IS NOT NULL AND {}", keys[1], predicate(random, &right, 0)),
+        };
+        draft.filter = Some(format!("{} NOT IN (SELECT {} FROM {} r{inner})", keys[0], keys[1], sides[1].name));
+        draft
+    }
+
+    /// IN and EXISTS as values, and beside OR.
+    fn subquery_value(&self, random: &mut Random) -> Draft {
+        let mut draft = Draft::default();
+        draft.has(Feature::SubQueryValue);
+        let (sides, [left, right], keys) = self.two(random, &mut draft);
+        draft.from = format!("{} l", sides[0].name);
+        draft.select = projection(random, &left);
+        let inner = predicate(random, &right, 0);
+        let value = match random.below(3) {
+            0 => format!("{} IN (SELECT {} FROM {} r WHERE {inner})", keys[0], keys[1], sides[1].name),
+            1 => format!("{} NOT IN (SELECT {} FROM {} r WHERE {inner})", keys[0], keys[1], sides[1].name),
+            _ => format!("EXISTS (SELECT 1 FROM {} r WHERE {} = {})", sides[1].name, keys[1], keys[0]),
+        };
+        if random.one_in(2) {
+            draft.select.push((value, Kind::Boolean));
+        } else {
+            draft.filter = Some(format!("({} OR {value})", predicate(random, &left, 0)));
+        }
+        draft
+    }
+
+    fn scalar(&self, random: &mut Random) -> Draft {
+        let mut draft = Draft::default();
+        draft.has(Feature::ScalarSubQuery);
+        let (sides, [left, right], keys) = self.two(random, &mut draft);
+        draft.from = format!("{} l", sides[0].name);
+        draft.select = projection(random, &left);
+        let call = pick(random, &["max", "min", "count"]);
+        let inner = predicate(random, &right, 0);
+        let value = format!("(SELECT {call}({}) FROM {} r WHERE {inner})", keys[1], sides[1].name);
+        match random.below(3) {
+            0 => draft.select.push((value, Kind::Int)),
+            1 => draft.filter = Some(format!("{} = {value}", keys[0])),
+            _ => draft.filter = Some(format!("{} {} {value}", keys[0], pick(random, &["<", ">=", "<>"]))),
+        }
+        draft
+    }
+
+    fn correlated(&self, random: &mut Random) -> Draft {
+        let mut draft = Draft::default();
+        draft.has(Feature::CorrelatedSubQuery);
+        let (sides, [left, right], keys) = self.two(random, &mut draft);
+        draft.from = format!("{} l", sides[0].name);
+        draft.select = projection(random, &left);
+        let call = pick(random, &["max", "min", "count"]);
+        let (inner, name) = (predicate(random, &right, 0), int_column(random, &sides[1]));
+        let value =
+            format!("(SELECT {call}(r.{name}) FROM {} r WHERE {} = {} AND {inner})", sides[1].name, keys[1], keys[0]);
+        match random.one_in(2) {
+            true => draft.select.push((value, Kind::Int)),
+            false => draft.filter = Some(format!("{} >= {value}", keys[0])),
+        }
+        draft
+    }
+
+    fn lateral(&self, random: &mut Random) -> Draft {
+        let mut draft = Draft::default();
+        draft.has(Feature::Lateral);
+        let (sides, [left, right], keys) = self.two(random, &mut draft);
+        let inner = predicate(random, &right, 0);
+        let (list, kind) = match random.one_in(2) {
+            true => ("count(*) AS n".to_string(), pick(random, &["CROSS JOIN", "LEFT JOIN"])),
+            false => (format!("{} AS n", keys[1]), pick(random, &["CROSS JOIN", "LEFT JOIN"])),
+        };
+        let on = if kind == "LEFT JOIN" { " ON true" } else { "" };
+        draft.from = format!(
+            "{} l {kind} LATERAL (SELECT {list} FROM {} r WHERE {} = {} AND {inner}) z{on}",
+            sides[0].name, sides[1].name, keys[1], keys[0]
+        );
+        draft.select = projection(random, &left);
+        draft.select.push(("z.n".into(), Kind::Int));
         draft
     }
 }

@@ -17,6 +17,7 @@ pub enum Feature {
     Filter,
     Tumble,
     Hop,
+    Cumulate,
     GroupBy,
     GlobalAggregate,
     Count,
@@ -28,6 +29,7 @@ pub enum Feature {
     Percentiles,
     FirstLast,
     StringAgg,
+    GroupingSets,
     AggregateFilter,
     Having,
     Join,
@@ -44,9 +46,38 @@ pub enum Feature {
     Using,
     NWay,
     RangeJoin,
+    NotIn,
+    SubQueryValue,
+    ScalarSubQuery,
+    CorrelatedSubQuery,
+    Lateral,
     SubQuery,
     UnionAll,
     Distinct,
+    Union,
+    Intersect,
+    Except,
+    IntersectAll,
+    ExceptAll,
+    Limit,
+    Offset,
+    WithTies,
+    TopRowNumber,
+    TopRank,
+    TopDenseRank,
+    RankShown,
+    DistinctOn,
+    OverAll,
+    OverPartition,
+    OverNumbers,
+    OverShares,
+    OverNeighbours,
+    OverIgnoreNulls,
+    OverValues,
+    OverAggregate,
+    OverRows,
+    OverRange,
+    OverGroups,
 }
 
 impl Feature {
@@ -55,6 +86,7 @@ impl Feature {
         Feature::Filter,
         Feature::Tumble,
         Feature::Hop,
+        Feature::Cumulate,
         Feature::GroupBy,
         Feature::GlobalAggregate,
         Feature::Count,
@@ -66,6 +98,7 @@ impl Feature {
         Feature::Percentiles,
         Feature::FirstLast,
         Feature::StringAgg,
+        Feature::GroupingSets,
         Feature::AggregateFilter,
         Feature::Having,
         Feature::Join,
@@ -82,9 +115,38 @@ impl Feature {
         Feature::Using,
         Feature::NWay,
         Feature::RangeJoin,
+        Feature::NotIn,
+        Feature::SubQueryValue,
+        Feature::ScalarSubQuery,
+        Feature::CorrelatedSubQuery,
+        Feature::Lateral,
         Feature::SubQuery,
         Feature::UnionAll,
         Feature::Distinct,
+        Feature::Union,
+        Feature::Intersect,
+        Feature::Except,
+        Feature::IntersectAll,
+        Feature::ExceptAll,
+        Feature::Limit,
+        Feature::Offset,
+        Feature::WithTies,
+        Feature::TopRowNumber,
+        Feature::TopRank,
+        Feature::TopDenseRank,
+        Feature::RankShown,
+        Feature::DistinctOn,
+        Feature::OverAll,
+        Feature::OverPartition,
+        Feature::OverNumbers,
+        Feature::OverShares,
+        Feature::OverNeighbours,
+        Feature::OverIgnoreNulls,
+        Feature::OverValues,
+        Feature::OverAggregate,
+        Feature::OverRows,
+        Feature::OverRange,
+        Feature::OverGroups,
     ];
 }
 
@@ -141,38 +203,38 @@ impl View {
 
 /// Something to stand in FROM.
 #[derive(Clone)]
-struct Relation {
-    name: String,
-    columns: Vec<(String, Kind)>,
+pub(super) struct Relation {
+    pub(super) name: String,
+    pub(super) columns: Vec<(String, Kind)>,
     /// Views below it.
     depth: usize,
     is_table: bool,
 }
 
 /// What can be named in an expression: its SQL and its kind.
-type Scope = Vec<(String, Kind)>;
+pub(super) type Scope = Vec<(String, Kind)>;
 
 /// A query under construction.
 #[derive(Default)]
-struct Draft {
-    select: Vec<(String, Kind)>,
-    from: String,
-    filter: Option<String>,
-    group: Vec<String>,
-    having: Option<String>,
-    distinct: bool,
-    features: Vec<Feature>,
-    reads: Vec<String>,
+pub(super) struct Draft {
+    pub(super) select: Vec<(String, Kind)>,
+    pub(super) from: String,
+    pub(super) filter: Option<String>,
+    pub(super) group: Vec<String>,
+    pub(super) having: Option<String>,
+    pub(super) distinct: bool,
+    pub(super) features: Vec<Feature>,
+    pub(super) reads: Vec<String>,
 }
 
 impl Draft {
-    fn has(&mut self, feature: Feature) {
+    pub(super) fn has(&mut self, feature: Feature) {
         if !self.features.contains(&feature) {
             self.features.push(feature);
         }
     }
 
-    fn sql(&self) -> String {
+    pub(super) fn sql(&self) -> String {
         let select: Vec<String> =
             self.select.iter().enumerate().map(|(i, (sql, _))| format!("{sql} AS c{i}")).collect();
         let distinct = if self.distinct { "DISTINCT " } else { "" };
@@ -208,7 +270,7 @@ impl Generator {
 
     /// The view number `i` of its round.
     pub fn view(&mut self, random: &mut Random, i: usize) -> View {
-        let mut draft = match i % 13 {
+        let mut draft = match i % 20 {
             0 => self.projected(random),
             1 | 2 => self.grouped(random),
             3 => self.windowed(random, true),
@@ -216,6 +278,9 @@ impl Generator {
             5 | 6 => self.joined(random),
             7..=9 => self.join_of_any_kind(random),
             10 | 11 => self.aggregated(random),
+            12 | 13 => return self.set_operation(random, i),
+            14..=16 => return self.top(random, i),
+            17 | 18 => return self.over(random, i),
             _ => return self.union(random, i),
         };
         if draft.reads.iter().any(|name| name.starts_with('v')) {
@@ -225,7 +290,7 @@ impl Generator {
         self.finish(i, sql, draft)
     }
 
-    fn finish(&mut self, i: usize, query: String, draft: Draft) -> View {
+    pub(super) fn finish(&mut self, i: usize, query: String, draft: Draft) -> View {
         let name = format!("v{i}");
         let below = self.relations.iter().filter(|relation| draft.reads.contains(&relation.name));
         let depth = 1 + below.map(|relation| relation.depth).max().unwrap_or(0);
@@ -236,7 +301,7 @@ impl Generator {
     }
 
     /// A table, or a view that is not too high, that `fits`.
-    fn relation(&self, random: &mut Random, fits: impl Fn(&Relation) -> bool) -> Relation {
+    pub(super) fn relation(&self, random: &mut Random, fits: impl Fn(&Relation) -> bool) -> Relation {
         let view = random.one_in(3);
         let fitting = |relation: &&Relation| relation.depth < 3 && fits(relation);
         let wanted: Vec<&Relation> =
@@ -247,7 +312,7 @@ impl Generator {
     }
 
     /// FROM one relation, perhaps through a sub-query.
-    fn one_relation(&self, random: &mut Random, draft: &mut Draft) -> Scope {
+    pub(super) fn one_relation(&self, random: &mut Random, draft: &mut Draft) -> Scope {
         let relation = self.relation(random, |_| true);
         draft.reads.push(relation.name.clone());
         if !random.one_in(5) {
@@ -287,7 +352,7 @@ impl Generator {
         draft
     }
 
-    fn maybe_filter(&self, random: &mut Random, scope: &Scope, draft: &mut Draft, out_of: u64) {
+    pub(super) fn maybe_filter(&self, random: &mut Random, scope: &Scope, draft: &mut Draft, out_of: u64) {
         if random.one_in(out_of) {
             draft.has(Feature::Filter);
             draft.filter = Some(predicate(random, scope, 2));
@@ -315,6 +380,13 @@ impl Generator {
                 let size = pick(random, &["20 minutes", "1 hour", "7 minutes"]);
                 let offset = pick(random, &["", "", ", INTERVAL '3 minutes'"]);
                 format!("TUMBLE({}, {time}, INTERVAL '{size}'{offset})", relation.name)
+            }
+            false if random.one_in(3) => {
+                draft.has(Feature::Cumulate);
+                let (step, size) =
+                    *random.pick(&[("10 minutes", "1 hour"), ("15 minutes", "30 minutes")]).expect("two");
+                let offset = pick(random, &["", "", ", INTERVAL '3 minutes'"]);
+                format!("CUMULATE({}, {time}, INTERVAL '{step}', INTERVAL '{size}'{offset})", relation.name)
             }
             false => {
                 draft.has(Feature::Hop);
@@ -405,11 +477,11 @@ impl Generator {
     }
 }
 
-fn pick<'a>(random: &mut Random, items: &[&'a str]) -> &'a str {
+pub(super) fn pick<'a>(random: &mut Random, items: &[&'a str]) -> &'a str {
     random.pick(items).expect("not empty")
 }
 
-fn projection(random: &mut Random, scope: &Scope) -> Vec<(String, Kind)> {
+pub(super) fn projection(random: &mut Random, scope: &Scope) -> Vec<(String, Kind)> {
     let count = 2 + random.below(4);
     let one = |_| {
         let (name, kind) = random.pick(scope).expect("not empty").clone();
@@ -483,7 +555,7 @@ fn aggregate(random: &mut Random, scope: &Scope, draft: &mut Draft) -> (String, 
 }
 
 /// An expression of `kind` over `scope`: never a fault.
-fn expression(random: &mut Random, scope: &Scope, kind: Kind, depth: usize) -> String {
+pub(super) fn expression(random: &mut Random, scope: &[(String, Kind)], kind: Kind, depth: usize) -> String {
     let columns: Vec<&String> = scope.iter().filter(|(_, other)| *other == kind).map(|(name, _)| name).collect();
     let Some(name) = random.pick(&columns).map(|name| name.to_string()) else { return constant(random, kind) };
     if depth == 0 || random.one_in(3) {
@@ -534,7 +606,7 @@ fn constant(random: &mut Random, kind: Kind) -> String {
 }
 
 /// A condition that passes a good share of the rows.
-fn predicate(random: &mut Random, scope: &Scope, depth: usize) -> String {
+pub(super) fn predicate(random: &mut Random, scope: &[(String, Kind)], depth: usize) -> String {
     if depth > 0 && random.one_in(4) {
         let (left, right) = (predicate(random, scope, depth - 1), predicate(random, scope, depth - 1));
         return format!("({left} {} {right})", pick(random, &["OR", "AND", "OR"]));

@@ -146,6 +146,7 @@ impl Bench {
             taps: setup.taps,
             publish: views.clone(),
             sinks: setup.sinks,
+            known: std::collections::HashMap::new(),
             restore: setup.restore,
         };
         self.runtime.create(create).unwrap();

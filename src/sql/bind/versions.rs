@@ -1,0 +1,115 @@
+//! `FOR SYSTEM_TIME AS OF row.time` on the right of a join, as a join with versions by the relation's event time.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArgumentList, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator,
+    ObjectName, Query, Select, Spanned, TableFactor, TableVersion, VisitMut, VisitorMut,
+};
+
+use super::super::parse::fold;
+use crate::base::{Error, Result};
+use crate::catalog::Catalog;
+use crate::plan::ASOF;
+
+/// Rewrites every versioned relation of `query` that stands on the right of a join.
+pub(super) fn rewrite(query: &mut Query, catalog: &Catalog) -> Result<()> {
+    match query.visit(&mut Rewriter { catalog }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewriter<'a> {
+    catalog: &'a Catalog,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+            if let Err(error) = self.join(join) {
+                return ControlFlow::Break(error);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter<'_> {
+    fn join(&self, join: &mut Join) -> Result<()> {
+        let at = join.relation.span().start.column as usize;
+        let TableFactor::Table { name, alias, version, .. } = &mut join.relation else { return Ok(()) };
+        let Some(TableVersion::ForSystemTimeAsOf(time)) = version.take() else { return Ok(()) };
+        if is_proctime(&time) {
+            return Err(Error::unsupported("FOR SYSTEM_TIME AS OF PROCTIME() is not supported")
+                .with_hint("Leave it out: the view then shows each row beside the present contents, and follows them.")
+                .at(at));
+        }
+        let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+        let (schema, table) = match parts.as_slice() {
+            [table] => (None, table.as_str()),
+            [schema, table] => (Some(schema.as_str()), table.as_str()),
+            _ => return Err(Error::syntax("FOR SYSTEM_TIME AS OF stands behind a relation's name").at(at)),
+        };
+        let relation = self.catalog.resolve(schema, table).map_err(|error| error.at(at))?;
+        let column = relation.watermark.as_ref().and_then(|watermark| relation.columns.columns.get(watermark.column));
+        let Some(column) = column else {
+            return Err(Error::unsupported(format!("{} has no versions: it has no event time", relation.title()))
+                .with_hint(
+                    "Declare WATERMARK FOR its time, or write ASOF JOIN ... ON keys AND left.time >= right.time.",
+                )
+                .at(at));
+        };
+        let mut idents = match alias {
+            Some(alias) => vec![alias.name.clone()],
+            None => name.0.iter().filter_map(|part| part.as_ident().cloned()).collect(),
+        };
+        idents.push(Ident::with_quote('"', column.name.clone()));
+        let later = binary(time, BinaryOperator::GtEq, Expr::CompoundIdentifier(idents));
+        let (JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)) = &mut join.join_operator
+        else {
+            return Err(Error::unsupported("FOR SYSTEM_TIME AS OF takes JOIN and LEFT JOIN")
+                .with_hint("Write the versioned relation on the right of one of them.")
+                .at(at));
+        };
+        let JoinConstraint::On(condition) = constraint else {
+            return Err(Error::unsupported("FOR SYSTEM_TIME AS OF takes conditions with ON")
+                .with_hint("Write ON left.key = right.key.")
+                .at(at));
+        };
+        let versions = binary(mark(), BinaryOperator::And, later);
+        *condition = binary(versions, BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
+        Ok(())
+    }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn is_proctime(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("proctime"))
+}
+
+/// The condition that makes a join one with versions.
+fn mark() -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(ASOF)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: Vec::new(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

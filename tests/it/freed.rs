@@ -1,0 +1,106 @@
+//! State is freed: event time runs through a thousand windows, and what operators hold stays bounded.
+
+use std::fmt::Write;
+
+use crate::harness::{Db, Server, block_on};
+
+/// Windows that event time runs through.
+const WINDOWS: i64 = 1_000;
+/// Seconds between two rows of a source.
+const STEP_S: i64 = 5;
+
+/// A source of one row each five seconds for a thousand windows of ten, under four keys, in order.
+async fn source(server: &Server, db: &Db, name: &str) {
+    let mut text = String::new();
+    for i in 0..WINDOWS * 10 / STEP_S {
+        let at = chrono::DateTime::from_timestamp(1_700_000_000 + i * STEP_S, 0).expect("a time");
+        let ts = at.format("%Y-%m-%d %H:%M:%S");
+        writeln!(text, r#"{{"k": {}, "v": {i}, "ts": "{ts}"}}"#, i % 4).expect("a string takes it");
+    }
+    let path = server.folder().join(format!("{name}.ndjson"));
+    std::fs::write(&path, text).expect("the folder takes a file");
+    // It is followed: a bounded source would free everything at its end.
+    db.run(&format!(
+        "CREATE SOURCE {name} (k INT, v INT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '4 seconds')
+         WITH (connector = 'file', path = '{}', follow = true) FORMAT PLAIN ENCODE JSON",
+        path.display()
+    ))
+    .await;
+}
+
+/// The rows that all operators of a job hold, beside the newest late and faulty rows.
+async fn state_rows(db: &Db, name: &str) -> i64 {
+    let sql = format!(
+        "SELECT sum(o.state_rows) FROM ms_operators o JOIN ms_jobs j ON o.job_id = j.id
+         WHERE j.name = '{name}' AND o.name <> 'keep' AND o.name <> 'answer'"
+    );
+    db.value(&sql).await.parse().expect("a number")
+}
+
+/// Each construct: its query, and how many rows of state it may hold at the end.
+const CONSTRUCTS: &[(&str, &str, i64)] = &[
+    (
+        "interval",
+        "SELECT a.k, a.v, b.v AS w FROM a JOIN b ON a.k = b.k AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 minute'",
+        120,
+    ),
+    (
+        "interval_left",
+        "SELECT a.k, a.v, b.v AS w FROM a LEFT JOIN b
+         ON a.k = b.k AND b.v % 3 = 0 AND b.ts BETWEEN a.ts - INTERVAL '20 seconds' AND a.ts + INTERVAL '20 seconds'",
+        120,
+    ),
+    (
+        "interval_anti",
+        "SELECT k, v FROM a WHERE NOT EXISTS
+         (SELECT 1 FROM b WHERE a.k = b.k AND b.v > a.v AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '10 seconds')",
+        120,
+    ),
+    (
+        "interval_windowed",
+        "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(
+           (SELECT a.ts, a.k FROM a JOIN b ON a.k = b.k AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 minute'),
+           ts, INTERVAL '10 seconds') GROUP BY window_start, window_end",
+        140,
+    ),
+    (
+        "windows",
+        "SELECT x.k, x.window_end, x.n, y.n AS m
+         FROM (SELECT window_end, k, count(*) AS n FROM TUMBLE(a, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end, k) x
+         JOIN (SELECT window_end, k, count(*) AS n FROM TUMBLE(b, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end, k) y
+         ON x.k = y.k AND x.window_end = y.window_end",
+        60,
+    ),
+    (
+        "rows_of_windows",
+        "SELECT x.k, x.v, y.v AS w FROM TUMBLE(a, ts, INTERVAL '10 seconds') x JOIN TUMBLE(b, ts, INTERVAL '10 seconds') y
+         ON x.k = y.k AND x.window_start = y.window_start AND x.window_end = y.window_end",
+        60,
+    ),
+    (
+        "versions",
+        "SELECT a.k, a.v, b.v AS w FROM a LEFT JOIN b FOR SYSTEM_TIME AS OF a.ts ON a.k = b.k",
+        60,
+    ),
+];
+
+#[test]
+fn a_thousand_windows_leave_no_state() {
+    let server = Server::start(&["--workers", "2"]);
+    block_on(async {
+        let db = server.connect().await;
+        source(&server, &db, "a").await;
+        source(&server, &db, "b").await;
+        for (name, sql, _) in CONSTRUCTS {
+            db.run(&format!("CREATE MATERIALIZED VIEW {name} AS {sql}")).await;
+        }
+        let names: Vec<&str> = CONSTRUCTS.iter().map(|(name, _, _)| *name).collect();
+        db.run(&format!("WAIT FOR {}", names.join(", "))).await;
+        for (name, _, most) in CONSTRUCTS {
+            let rows: i64 = db.value(&format!("SELECT count(*) FROM {name}")).await.parse().expect("a number");
+            assert!(rows > WINDOWS / 2, "{name} has {rows} rows only");
+            let held = state_rows(&db, name).await;
+            assert!(held <= *most, "{name} holds {held} rows of state, {most} are enough");
+        }
+    });
+}
