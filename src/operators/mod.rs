@@ -20,6 +20,7 @@ mod keep;
 mod output;
 mod over;
 mod partition;
+mod session;
 mod single;
 mod spec;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use keep::KeepSpec;
 pub use output::Output;
 pub use over::{Bound, Frame, OverCall, OverFunction, OverSpec, Units};
 pub use partition::{FreeOn, OrderKey, RowOrder};
+pub use session::SessionSpec;
 pub use single::SingleSpec;
 pub use spec::OperatorSpec;
 pub use top::{Rank, TopSpec};

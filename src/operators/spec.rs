@@ -5,8 +5,8 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AggregateSpec, AsofSpec, ChainSpec, GateSpec, JoinSpec, KeepSpec, Operator, OverSpec, SingleSpec, TopSpec,
-    UnionSpec, fault_schema,
+    AggregateSpec, AsofSpec, ChainSpec, GateSpec, JoinSpec, KeepSpec, Operator, OverSpec, SessionSpec, SingleSpec,
+    TopSpec, UnionSpec, fault_schema,
 };
 use crate::base::{Error, Result};
 use crate::state::TableSpec;
@@ -37,6 +37,8 @@ pub enum OperatorSpec {
     Top(TopSpec),
     /// Window functions.
     Over(OverSpec),
+    /// SESSION windows.
+    Session(SessionSpec),
 }
 
 impl OperatorSpec {
@@ -53,6 +55,7 @@ impl OperatorSpec {
             OperatorSpec::Asof(spec) => Box::new(spec.build()?),
             OperatorSpec::Top(spec) => Box::new(spec.build()?),
             OperatorSpec::Over(spec) => Box::new(spec.build()?),
+            OperatorSpec::Session(spec) => Box::new(spec.build()?),
         })
     }
 
@@ -66,6 +69,7 @@ impl OperatorSpec {
             OperatorSpec::Asof(spec) => spec.tables(),
             OperatorSpec::Top(spec) => spec.tables(),
             OperatorSpec::Over(spec) => spec.tables(),
+            OperatorSpec::Session(spec) => spec.tables(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => Ok(Vec::new()),
         }
     }
@@ -81,7 +85,8 @@ impl OperatorSpec {
             | OperatorSpec::Keep(_)
             | OperatorSpec::Single(_)
             | OperatorSpec::Top(_)
-            | OperatorSpec::Over(_) => 1,
+            | OperatorSpec::Over(_)
+            | OperatorSpec::Session(_) => 1,
         }
     }
 
@@ -96,6 +101,7 @@ impl OperatorSpec {
             OperatorSpec::Keep(_) | OperatorSpec::Single(_) => Some(Vec::new()),
             OperatorSpec::Top(spec) => Some(spec.order.partition.clone()),
             OperatorSpec::Over(spec) => Some(spec.order.partition.clone()),
+            OperatorSpec::Session(spec) => Some(spec.keys.clone()),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => None,
         }
     }
@@ -113,6 +119,7 @@ impl OperatorSpec {
             OperatorSpec::Asof(spec) => vec![spec.output()],
             OperatorSpec::Top(spec) => vec![spec.output()],
             OperatorSpec::Over(spec) => vec![spec.output(), Schema::default(), fault_schema()],
+            OperatorSpec::Session(spec) => vec![spec.output()?, Schema::default(), fault_schema()],
         })
     }
 
@@ -129,6 +136,7 @@ impl OperatorSpec {
             OperatorSpec::Asof(_) => "asof",
             OperatorSpec::Top(_) => "top",
             OperatorSpec::Over(_) => "over",
+            OperatorSpec::Session(_) => "session",
         }
     }
 
@@ -142,6 +150,7 @@ impl OperatorSpec {
             OperatorSpec::Keep(spec) => spec.detail(),
             OperatorSpec::Top(spec) => spec.detail(),
             OperatorSpec::Over(spec) => spec.detail(),
+            OperatorSpec::Session(spec) => spec.detail(),
             OperatorSpec::Union(spec) => format!("all rows of {} inputs", spec.inputs),
             OperatorSpec::Single(_) => "the one row of a scalar sub-query".to_owned(),
             OperatorSpec::Asof(spec) => spec.detail(),
@@ -158,6 +167,7 @@ impl OperatorSpec {
             OperatorSpec::Asof(spec) => spec.bounded_by(),
             OperatorSpec::Top(spec) => spec.bounded_by(),
             OperatorSpec::Over(spec) => spec.bounded_by(),
+            OperatorSpec::Session(spec) => spec.bounded_by(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => "no state".to_owned(),
         }
     }

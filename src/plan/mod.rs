@@ -16,6 +16,7 @@ mod outputs;
 mod point;
 mod relation;
 mod repeat;
+mod session;
 mod single;
 mod subquery;
 mod view;

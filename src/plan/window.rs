@@ -1,4 +1,4 @@
-//! `WindowAssign`: the logical node of TUMBLE, HOP and CUMULATE, and what it means to a batch engine.
+//! `WindowAssign`: the logical node of TUMBLE, HOP, CUMULATE and SESSION, and what it means to a batch engine.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -17,6 +17,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore, Volatility,
 };
+
+use super::session::expand_session;
 
 /// The column that begins a window (inclusive).
 pub const WINDOW_START: &str = "window_start";
@@ -51,6 +53,12 @@ pub enum Window {
         /// Windows start at `offset + k · size`.
         offset_us: i64,
     },
+    /// Each row in the window of the rows of its keys that follow each other within the gap: from the first to the last
+    /// and the gap.
+    Session {
+        /// The longest pause.
+        gap_us: i64,
+    },
 }
 
 impl Window {
@@ -60,6 +68,7 @@ impl Window {
                 (size_us, size_us, offset_us)
             }
             Window::Hop { slide_us, size_us, offset_us } => (slide_us, size_us, offset_us),
+            Window::Session { gap_us } => (gap_us, gap_us, 0),
         }
     }
 
@@ -67,7 +76,7 @@ impl Window {
     pub fn size_us(self) -> Option<i64> {
         match self {
             Window::Tumble { size_us, .. } | Window::Hop { size_us, .. } => Some(size_us),
-            Window::Cumulate { .. } => None,
+            Window::Cumulate { .. } | Window::Session { .. } => None,
         }
     }
 }
@@ -79,6 +88,7 @@ impl fmt::Display for Window {
             Window::Tumble { .. } => write!(f, "TUMBLE size {}", Micros(size))?,
             Window::Hop { .. } => write!(f, "HOP slide {} size {}", Micros(slide), Micros(size))?,
             Window::Cumulate { step_us, .. } => write!(f, "CUMULATE step {} size {}", Micros(*step_us), Micros(size))?,
+            Window::Session { gap_us } => write!(f, "SESSION gap {}", Micros(*gap_us))?,
         }
         if offset != 0 { write!(f, " offset {}", Micros(offset)) } else { Ok(()) }
     }
@@ -104,6 +114,8 @@ pub struct WindowAssign {
     pub input: LogicalPlan,
     /// The column of the event time.
     pub time: Column,
+    /// The columns by which sessions are kept apart; of other windows none.
+    pub keys: Vec<Column>,
     /// The windows.
     pub window: Window,
     schema: DFSchemaRef,
@@ -111,7 +123,7 @@ pub struct WindowAssign {
 
 impl WindowAssign {
     /// The node. Fails when `time` is not a column of `input`, or the input has a column of the windows' names already.
-    pub fn new(input: LogicalPlan, time: Column, window: Window) -> PlanResult<Self> {
+    pub fn new(input: LogicalPlan, time: Column, keys: Vec<Column>, window: Window) -> PlanResult<Self> {
         let ty = input.schema().field_from_column(&time)?.data_type().clone();
         let mut fields: Vec<_> =
             input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
@@ -122,7 +134,7 @@ impl WindowAssign {
             fields.push((None, Arc::new(Field::new(name, ty.clone(), false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())?);
-        Ok(WindowAssign { input, time, window, schema })
+        Ok(WindowAssign { input, time, keys, window, schema })
     }
 
     /// The node as a plan.
@@ -134,7 +146,9 @@ impl WindowAssign {
 impl PartialOrd for WindowAssign {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match self.input.partial_cmp(&other.input) {
-            Some(Ordering::Equal) => (&self.time, &self.window).partial_cmp(&(&other.time, &other.window)),
+            Some(Ordering::Equal) => {
+                (&self.time, &self.keys, &self.window).partial_cmp(&(&other.time, &other.keys, &other.window))
+            }
             other => other,
         }
     }
@@ -154,21 +168,37 @@ impl UserDefinedLogicalNodeCore for WindowAssign {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![Expr::Column(self.time.clone())]
+        std::iter::once(&self.time).chain(&self.keys).cloned().map(Expr::Column).collect()
     }
 
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        [WINDOW_START, WINDOW_END].map(str::to_string).into()
+        let mut names: HashSet<String> = [WINDOW_START, WINDOW_END].map(str::to_string).into();
+        if let Window::Session { .. } = self.window {
+            // Without a row its neighbours may lie in other windows: only whole keys can be left out beneath.
+            let others = self.input.schema().columns().into_iter().filter(|column| !self.keys.contains(column));
+            names.extend(others.map(|column| column.name));
+        }
+        names
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WindowAssign: {} on {}", self.window, self.time)
+        write!(f, "WindowAssign: {} on {}", self.window, self.time)?;
+        for (i, key) in self.keys.iter().enumerate() {
+            write!(f, "{} {key}", if i == 0 { " by" } else { "," })?;
+        }
+        Ok(())
     }
 
-    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> PlanResult<Self> {
-        match (exprs.pop(), inputs.pop()) {
-            (Some(Expr::Column(time)), Some(input)) => WindowAssign::new(input, time, self.window),
-            (expr, _) => Err(plan_datafusion_err!("window function over {expr:?}: its time must be a column")),
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> PlanResult<Self> {
+        let mut columns = exprs.into_iter().map(|expr| match expr {
+            Expr::Column(column) => Ok(column),
+            expr => Err(plan_datafusion_err!("window function over {expr}: its time and keys must be columns")),
+        });
+        match (columns.next(), inputs.pop()) {
+            (Some(time), Some(input)) => {
+                WindowAssign::new(input, time?, columns.collect::<PlanResult<_>>()?, self.window)
+            }
+            _ => Err(plan_datafusion_err!("window function without time or input")),
         }
     }
 
@@ -177,6 +207,9 @@ impl UserDefinedLogicalNodeCore for WindowAssign {
         let time = self.input.schema().maybe_index_of_column(&self.time)?;
         let mut needed: Vec<usize> = output_columns.iter().copied().filter(|&i| i < width).collect();
         needed.push(time);
+        for key in &self.keys {
+            needed.push(self.input.schema().maybe_index_of_column(key)?);
+        }
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])
@@ -191,7 +224,10 @@ pub fn expand_windows(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
         let Some(assign) = extension.node.as_any().downcast_ref::<WindowAssign>() else {
             return Ok(Transformed::no(plan));
         };
-        Ok(Transformed::yes(expand(assign)?))
+        Ok(Transformed::yes(match assign.window {
+            Window::Session { gap_us } => expand_session(assign, gap_us)?,
+            Window::Tumble { .. } | Window::Hop { .. } | Window::Cumulate { .. } => expand(assign)?,
+        }))
     })?;
     Ok(expanded.data)
 }
@@ -219,7 +255,9 @@ fn expand(assign: &WindowAssign) -> PlanResult<LogicalPlan> {
                 .project(columns().chain([function(Part::Start).alias(WINDOW_START), end]))?
                 .build();
         }
-        Window::Tumble { .. } => timed.project(columns().chain([function(Part::Start).alias(WINDOW_START)]))?,
+        Window::Tumble { .. } | Window::Session { .. } => {
+            timed.project(columns().chain([function(Part::Start).alias(WINDOW_START)]))?
+        }
         Window::Hop { .. } => timed
             .project(columns().chain([function(Part::Starts).alias(WINDOW_START)]))?
             .unnest_column_with_options(Column::new_unqualified(WINDOW_START), options)?,

@@ -52,10 +52,6 @@ impl Dialect for MillstreamDialect {
         self.postgres.is_custom_operator_part(ch)
     }
 
-    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        self.postgres.get_next_precedence(parser)
-    }
-
     fn prec_value(&self, precedence: Precedence) -> u8 {
         self.postgres.prec_value(precedence)
     }
@@ -127,14 +123,44 @@ impl Dialect for MillstreamDialect {
         }
         Some(parse_table_argument(parser))
     }
+
+    /// `bids PARTITION BY bidder` as an argument.
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        match at_partition(parser) {
+            true => Some(Ok(PARTITION_PRECEDENCE)),
+            false => self.postgres.get_next_precedence(parser),
+        }
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        at_partition(parser).then(|| parse_partition(parser, expr))
+    }
+}
+
+/// It binds weaker than every operator.
+const PARTITION_PRECEDENCE: u8 = 1;
+
+fn at_partition(parser: &Parser) -> bool {
+    is_word(&parser.peek_token_ref().token, "partition") && is_word(&parser.peek_nth_token(1).token, "by")
+}
+
+/// `PARTITION BY column` or `PARTITION BY (column, ...)` behind `data`.
+fn parse_partition(parser: &mut Parser, data: &Expr) -> Result<Expr, ParserError> {
+    let keyword = parser.next_token();
+    parser.next_token();
+    let mut parts = vec![data.clone()];
+    match parser.parse_expr()? {
+        Expr::Nested(key) => parts.push(*key),
+        Expr::Tuple(keys) => parts.extend(keys),
+        key => parts.push(key),
+    }
+    let mark = Ident { value: PARTITION_ARGUMENT.to_string(), quote_style: None, span: keyword.span };
+    Ok(Expr::Named { expr: Box::new(Expr::Tuple(parts)), name: mark })
 }
 
 fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     let keyword = parser.next_token();
     let name = parser.parse_object_name(false)?;
-    if is_word(&parser.peek_token().token, "partition") {
-        return parser.expected("`,` or `)` (PARTITION BY of a window is not supported)", parser.peek_token());
-    }
     let idents = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
     let mark = Ident { value: TABLE_ARGUMENT.to_string(), quote_style: None, span: keyword.span };
     Ok(Expr::Named { expr: Box::new(Expr::CompoundIdentifier(idents)), name: mark })
@@ -142,6 +168,9 @@ fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
 
 /// The name under which [`Expr::Named`] carries a `TABLE x` argument.
 pub(super) const TABLE_ARGUMENT: &str = "__table";
+
+/// The name under which [`Expr::Named`] carries a tuple: an argument, and the keys behind its PARTITION BY.
+pub(super) const PARTITION_ARGUMENT: &str = "__partition";
 
 /// Whether `token` is the unquoted word `word` (given in lower case).
 pub(super) fn is_word(token: &Token, word: &str) -> bool {

@@ -78,6 +78,18 @@ const CONSTRUCTS: &[(&str, &str, i64)] = &[
         60,
     ),
     (
+        "sessions",
+        "SELECT k, window_start, window_end, count(*) AS n FROM SESSION(a PARTITION BY k, ts, INTERVAL '10 seconds')
+         GROUP BY k, window_start, window_end",
+        40,
+    ),
+    (
+        "sessions_once",
+        "SELECT window_start, window_end, count(*) AS n FROM SESSION(a, ts, INTERVAL '4 seconds')
+         GROUP BY window_start, window_end EMIT ON WINDOW CLOSE",
+        40,
+    ),
+    (
         "versions",
         "SELECT a.k, a.v, b.v AS w FROM a LEFT JOIN b FOR SYSTEM_TIME AS OF a.ts ON a.k = b.k",
         60,

@@ -138,6 +138,7 @@ impl NodeKind {
                 OperatorSpec::Asof(spec) => if port == 0 { &spec.left } else { &spec.right }.clone(),
                 OperatorSpec::Top(spec) => spec.input.clone(),
                 OperatorSpec::Over(spec) => spec.input.clone(),
+                OperatorSpec::Session(spec) => spec.input.clone(),
             },
         })
     }

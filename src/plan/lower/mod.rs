@@ -14,6 +14,7 @@ mod over;
 mod project;
 mod repeat;
 mod scan;
+mod session;
 mod single;
 mod top;
 mod union;

@@ -1,4 +1,4 @@
-//! `WindowAssign`: TUMBLE, HOP and CUMULATE as a step; over a source's event time the rows bring their split's watermark along.
+//! `WindowAssign`: TUMBLE, HOP and CUMULATE as a step, SESSION as an operator; over a source's event time the rows bring their split's watermark along.
 
 use super::Lowering;
 use crate::base::{Error, Result};
@@ -14,9 +14,15 @@ impl Lowering {
         let lowered = self.lower(&assign.input);
         self.carried -= 1;
         let mut stream = lowered?;
-        let time = assign.input.schema().maybe_index_of_column(&assign.time);
-        let time =
-            time.ok_or_else(|| Error::internal(format!("window over {}, which its input has not", assign.time)))?;
+        let place = |column| {
+            let place = assign.input.schema().maybe_index_of_column(column);
+            place.ok_or_else(|| Error::internal(format!("window over {column}, which its input has not")))
+        };
+        let time = place(&assign.time)?;
+        if let Window::Session { gap_us } = assign.window {
+            let keys = assign.keys.iter().map(place).collect::<Result<_>>()?;
+            return self.session(stream, time, keys, gap_us);
+        }
         let over_event_time = stream.event_time == Some(time);
         let judged = over_event_time && self.builder.carry_watermark(&mut stream)?;
         if !judged {
@@ -28,6 +34,7 @@ impl Lowering {
             Window::Tumble { size_us, offset_us } => Step::Tumble { time, size_us, offset_us },
             Window::Hop { slide_us, size_us, offset_us } => Step::Hop { time, slide_us, size_us, offset_us },
             Window::Cumulate { step_us, size_us, offset_us } => Step::Cumulate { time, step_us, size_us, offset_us },
+            Window::Session { .. } => return Err(Error::internal("SESSION is no step of a chain")),
         })?;
         let width = before.columns.len() - usize::from(stream.hidden);
         stream.unique = None;

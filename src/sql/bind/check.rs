@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::Volatility;
 use sqlparser::ast::{
-    Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, SetExpr, SetQuantifier, Spanned,
-    TableFactor, Visit, Visitor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinOperator, LimitClause, Query,
+    Select, SetExpr, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
 };
 
+use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
 use super::BindMode;
-use super::windows;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::plan::ASOF;
 
@@ -169,11 +169,6 @@ impl Checker<'_> {
 
     fn factor(&self, factor: &TableFactor) -> Result<()> {
         let at = position(factor);
-        if let Some(call) = windows::Call::of(factor)
-            && call.name == "session"
-        {
-            return Err(windows::unsupported(&call.name, call.position));
-        }
         match factor {
             TableFactor::Table { version: Some(_), .. } => {
                 Err(refused("FOR SYSTEM_TIME AS OF", "Write it behind the relation on the right of a JOIN.", at))
@@ -218,6 +213,13 @@ impl Checker<'_> {
         };
         if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF].contains(&name) {
             return Ok(()); // Judged where they stand in FROM; elsewhere the planner does not find them.
+        }
+        if let Some(mark) = relation_argument(function) {
+            return Err(Error::syntax(format!("{name} takes no relation as an argument"))
+                .with_hint(
+                    "TABLE and PARTITION BY stand in the arguments of TUMBLE, HOP, CUMULATE and SESSION in FROM.",
+                )
+                .at(mark));
         }
         let scalar = self.session.scalar_functions().get(name);
         let aggregate = self.session.aggregate_functions().get(name);
@@ -268,6 +270,19 @@ impl Checker<'_> {
         known.sort_unstable();
         did_you_mean(name, known)
     }
+}
+
+/// Where an argument of `function` is marked as a relation.
+fn relation_argument(function: &Function) -> Option<usize> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    list.args.iter().find_map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Named { name, .. }))
+            if [TABLE_ARGUMENT, PARTITION_ARGUMENT].contains(&name.value.as_str()) =>
+        {
+            Some(name.span.start.column as usize)
+        }
+        _ => None,
+    })
 }
 
 fn undefined(name: &str, hint: Option<String>, at: usize) -> Error {

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Interval,
-    ObjectName, OrderByKind, Query, Select, SetExpr, Spanned, TableFactor, TableFunctionArgs, Value, VisitMut,
-    VisitorMut, visit_expressions_mut,
+    ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, TableFunctionArgs, Value,
+    VisitMut, VisitorMut, visit_expressions_mut,
 };
 
+use super::super::dialect::PARTITION_ARGUMENT;
 use crate::base::{Error, Result};
 use crate::plan::{WINDOW_END, WINDOW_START};
 
@@ -132,18 +133,57 @@ fn rewrite_select(select: &mut Select) -> Result<Option<GroupWindow>> {
     else {
         return Ok(None);
     };
+    let keys = match window.name.as_str() {
+        "session" => keys_beside(index, groups, &select.projection, &window)?,
+        _ => Vec::new(),
+    };
     let key = |name: &str| Expr::Identifier(Ident::new(name));
     groups.splice(index..=index, [key(WINDOW_START), key(WINDOW_END)]);
     let [from] = select.from.as_mut_slice() else { return Err(not_one_relation(&window)) };
     if !from.joins.is_empty() {
         return Err(not_one_relation(&window));
     }
-    wrap(&mut from.relation, &window)?;
+    wrap(&mut from.relation, &window, keys)?;
     window.replace_in(&mut select.projection);
     if let Some(having) = &mut select.having {
         window.replace_in(having);
     }
     Ok(Some(window))
+}
+
+/// The columns beside the SESSION at `index` of GROUP BY: sessions are kept apart by them.
+fn keys_beside(index: usize, groups: &[Expr], select: &[SelectItem], window: &GroupWindow) -> Result<Vec<Expr>> {
+    let mut keys = Vec::new();
+    for (_, group) in groups.iter().enumerate().filter(|(i, _)| *i != index) {
+        match of_select(group, select) {
+            Expr::Identifier(column) => keys.push(Expr::Identifier(column.clone())),
+            // The relation's alias is not known inside the table function's arguments.
+            Expr::CompoundIdentifier(parts) => keys.extend(parts.last().cloned().map(Expr::Identifier)),
+            other => {
+                return Err(Error::unsupported("GROUP BY SESSION beside an expression is not supported")
+                    .with_hint(
+                        "Compute it in a sub-query: FROM (SELECT *, expression AS x FROM relation) GROUP BY x, SESSION(...).",
+                    )
+                    .at(position_of(other).unwrap_or(window.position)));
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// What a GROUP BY item means: `1` is the first item of SELECT.
+fn of_select<'a>(group: &'a Expr, select: &'a [SelectItem]) -> &'a Expr {
+    let Expr::Value(value) = group else { return group };
+    let Value::Number(number, _) = &value.value else { return group };
+    let item = number.to_string().parse::<usize>().ok().and_then(|number| select.get(number.checked_sub(1)?));
+    match item {
+        Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => expr,
+        _ => group,
+    }
+}
+
+fn position_of(expr: &Expr) -> Option<usize> {
+    Some(expr.span().start.column as usize).filter(|at| *at > 0)
 }
 
 fn not_one_relation(window: &GroupWindow) -> Error {
@@ -156,7 +196,7 @@ fn not_one_relation(window: &GroupWindow) -> Error {
 }
 
 /// Turns the relation of FROM into `TUMBLE(relation, time, ...)`.
-fn wrap(factor: &mut TableFactor, window: &GroupWindow) -> Result<()> {
+fn wrap(factor: &mut TableFactor, window: &GroupWindow, keys: Vec<Expr>) -> Result<()> {
     let position = window.position;
     let (data, alias) = match factor {
         TableFactor::Table { name, alias, args: None, .. } => {
@@ -167,6 +207,13 @@ fn wrap(factor: &mut TableFactor, window: &GroupWindow) -> Result<()> {
             (Expr::Subquery(subquery.clone()), alias.take())
         }
         _ => return Err(not_one_relation(window)),
+    };
+    let data = match keys.is_empty() {
+        true => data,
+        false => {
+            let parts = std::iter::once(data).chain(keys).collect();
+            Expr::Named { expr: Box::new(Expr::Tuple(parts)), name: Ident::new(PARTITION_ARGUMENT) }
+        }
     };
     let mut args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(data))];
     for (i, arg) in window.args.iter().enumerate() {

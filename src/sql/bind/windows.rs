@@ -1,4 +1,4 @@
-//! TUMBLE, HOP and CUMULATE in FROM, in every spelling of the dialect, as `WindowAssign`.
+//! TUMBLE, HOP, CUMULATE and SESSION in FROM, in every spelling of the dialect, as `WindowAssign`.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result as PlanResult, ScalarValue};
@@ -8,7 +8,7 @@ use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Spanned, TableAlias, TableFactor,
 };
 
-use super::super::dialect::TABLE_ARGUMENT;
+use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
 use super::super::parse::fold;
 use super::errors::{carry, translate};
 use crate::base::{Error, Result, sqlstate};
@@ -40,7 +40,28 @@ pub(super) struct Call {
     /// Where it stands.
     pub position: usize,
     args: Vec<(Option<String>, Expr)>,
+    /// What stands behind PARTITION BY.
+    keys: Vec<Expr>,
     alias: Option<TableAlias>,
+}
+
+/// The keys of `args`' PARTITION BY, and the arguments without it. `PARTITION BY a, b, time, gap` is read so that the
+/// last two arguments are those of SESSION.
+fn partition(args: &mut Vec<(Option<String>, Expr)>) -> Vec<Expr> {
+    let Some((_, first)) = args.first_mut() else { return Vec::new() };
+    let Expr::Named { expr, name } = &*first else { return Vec::new() };
+    let Expr::Tuple(parts) = expr.as_ref() else { return Vec::new() };
+    let [data, keys @ ..] = parts.as_slice() else { return Vec::new() };
+    if name.value != PARTITION_ARGUMENT {
+        return Vec::new();
+    }
+    let (data, mut keys) = (data.clone(), keys.to_vec());
+    *first = data;
+    let positional = args.iter().take_while(|(name, _)| name.is_none()).count();
+    if positional == args.len() && positional > 3 {
+        keys.extend(args.drain(1..positional - 2).map(|(_, key)| key));
+    }
+    keys
 }
 
 impl Call {
@@ -61,8 +82,9 @@ impl Call {
         if !["tumble", "hop", "cumulate", "session"].contains(&name.as_str()) {
             return None;
         }
-        let args = args.iter().filter_map(argument).collect();
-        Some(Call { name, position: ident.span.start.column as usize, args, alias: alias.clone() })
+        let mut args: Vec<_> = args.iter().filter_map(argument).collect();
+        let keys = partition(&mut args);
+        Some(Call { name, position: ident.span.start.column as usize, args, keys, alias: alias.clone() })
     }
 
     fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
@@ -70,8 +92,15 @@ impl Call {
             "tumble" => &["data", "timecol", "size", "offset"],
             "hop" => &["data", "timecol", "slide", "size", "offset"],
             "cumulate" => &["data", "timecol", "step", "size", "offset"],
-            _ => return Err(unsupported(&self.name, self.position)),
+            _ => &["data", "timecol", "gap"],
         };
+        let sessions = self.name == "session";
+        if let (Some(key), false) = (self.keys.first(), sessions) {
+            return Err(self
+                .error(format!("{} takes no PARTITION BY", self.shown()))
+                .with_hint("Group by the column: its windows are the same for every key.")
+                .at(position(key, self.position)));
+        }
         let args = self.by_name(names)?;
         let needed = |i: usize| {
             args.get(i).copied().flatten().ok_or_else(|| {
@@ -81,16 +110,30 @@ impl Call {
         };
         let input = self.data(needed(0)?, context)?;
         let time = self.time(needed(1)?, &input, context)?;
+        let keys = self.keys.iter().map(|key| self.column("key", key, &input, context)).collect::<Result<Vec<_>>>()?;
         let mut lengths = Vec::new();
         // Between the relation and its time, and the offset.
-        for (i, name) in names.iter().enumerate().take(names.len() - 1).skip(2) {
+        let offset_at = names.iter().position(|name| *name == "offset");
+        for (i, name) in names.iter().enumerate().take(offset_at.unwrap_or(names.len())).skip(2) {
             lengths.push(self.length(name, needed(i)?, context)?);
         }
-        let offset_us = match args.last().copied().flatten() {
+        let offset_us = match offset_at.and_then(|at| args.get(at).copied().flatten()) {
             Some(offset) => self.interval("offset", offset, context)?,
             None => 0,
         };
-        let window = match lengths.as_slice() {
+        let window = self.window(&lengths, offset_us)?;
+        let assign = WindowAssign::new(input, time, keys, window).map_err(|error| {
+            translate(error, Some(self.position)).with_hint(
+                "Rename the columns window_start and window_end of the input: SELECT window_start AS inner_start, ...",
+            )
+        })?;
+        Ok(assign.into_plan())
+    }
+
+    /// The window of these lengths, in the order of the arguments.
+    fn window(&self, lengths: &[i64], offset_us: i64) -> Result<Window> {
+        let window = match lengths {
+            [gap_us] if self.name == "session" => Window::Session { gap_us: *gap_us },
             [size_us] => Window::Tumble { size_us: *size_us, offset_us },
             [step_us, size_us] if self.name == "cumulate" => {
                 if size_us % step_us != 0 {
@@ -102,7 +145,7 @@ impl Call {
                 Window::Cumulate { step_us: *step_us, size_us: *size_us, offset_us }
             }
             [slide_us, size_us] => Window::Hop { slide_us: *slide_us, size_us: *size_us, offset_us },
-            _ => return Err(unsupported(&self.name, self.position)),
+            _ => return Err(Error::internal(format!("{} of {} lengths", self.shown(), lengths.len()))),
         };
         if let Window::Hop { slide_us, size_us, .. } | Window::Cumulate { step_us: slide_us, size_us, .. } = window
             && size_us / slide_us > 10_000
@@ -111,12 +154,7 @@ impl Call {
                 .error(format!("{} would put a row into more than 10000 windows", self.shown()))
                 .with_hint("The slide comes first, then the size; choose a larger slide or a smaller size."));
         }
-        let assign = WindowAssign::new(input, time, window).map_err(|error| {
-            translate(error, Some(self.position)).with_hint(
-                "Rename the columns window_start and window_end of the input: SELECT window_start AS inner_start, ...",
-            )
-        })?;
-        Ok(assign.into_plan())
+        Ok(window)
     }
 
     /// The arguments in the order of `names`, positional ones first.
@@ -167,14 +205,7 @@ impl Call {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<datafusion::common::Column> {
         let at = position(expr, self.position);
-        let named = descriptor(expr);
-        let planned = context.sql_to_expr(named.clone(), input.schema()).map_err(|error| translate(error, Some(at)))?;
-        let LogicalExpr::Column(column) = planned else {
-            return Err(self
-                .error(format!("the time of {} is a column, not an expression", self.shown()))
-                .with_hint("Compute it in a sub-query: TUMBLE((SELECT *, expression AS ts FROM relation), ts, ...).")
-                .at(at));
-        };
+        let column = self.column("time", descriptor(expr), input, context)?;
         let ty = input.schema().qualified_field_from_column(&column).map(|(_, field)| field.data_type().clone());
         let ty = ty.map_err(|error| translate(error, Some(at)))?;
         let fits = SqlType::from_arrow(&ty).is_ok_and(|ty| ty.is_timestamp());
@@ -189,6 +220,29 @@ impl Call {
             .with_hint("It must be TIMESTAMP or TIMESTAMPTZ: cast it in a sub-query.")
             .at(at));
         }
+        Ok(column)
+    }
+
+    /// The column of `input` that `expr` names.
+    fn column(
+        &self,
+        what: &str,
+        expr: &Expr,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<datafusion::common::Column> {
+        let at = position(expr, self.position);
+        let planned = context.sql_to_expr(expr.clone(), input.schema()).map_err(|error| translate(error, Some(at)))?;
+        let LogicalExpr::Column(column) = planned else {
+            let name = self.shown();
+            let place = if what == "key" { " PARTITION BY x, time" } else { ", x" };
+            return Err(self
+                .error(format!("the {what} of {name} is a column, not an expression"))
+                .with_hint(format!(
+                    "Compute it in a sub-query: {name}((SELECT *, expression AS x FROM relation){place}, ...)."
+                ))
+                .at(at));
+        };
         Ok(column)
     }
 
@@ -239,16 +293,10 @@ impl Call {
     }
 }
 
-/// Windows that are refused by name.
-pub(super) fn unsupported(name: &str, position: usize) -> Error {
-    Error::unsupported(format!("{} windows are not supported", name.to_uppercase()))
-        .with_hint("Write TUMBLE or HOP with a fixed size.")
-        .at(position)
-}
-
 fn usage(name: &str) -> &'static str {
     match name {
         "cumulate" => "CUMULATE(relation, time, INTERVAL 'step', INTERVAL 'size' [, INTERVAL 'offset'])",
+        "session" => "SESSION(relation [PARTITION BY column], time, INTERVAL 'gap')",
         "hop" => "HOP(relation, time, INTERVAL 'slide', INTERVAL 'size' [, INTERVAL 'offset'])",
         _ => "TUMBLE(relation, time, INTERVAL 'size' [, INTERVAL 'offset'])",
     }

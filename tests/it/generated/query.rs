@@ -18,6 +18,7 @@ pub enum Feature {
     Tumble,
     Hop,
     Cumulate,
+    Session,
     GroupBy,
     GlobalAggregate,
     Count,
@@ -87,6 +88,7 @@ impl Feature {
         Feature::Tumble,
         Feature::Hop,
         Feature::Cumulate,
+        Feature::Session,
         Feature::GroupBy,
         Feature::GlobalAggregate,
         Feature::Count,
@@ -388,6 +390,7 @@ impl Generator {
                 let offset = pick(random, &["", "", ", INTERVAL '3 minutes'"]);
                 format!("CUMULATE({}, {time}, INTERVAL '{step}', INTERVAL '{size}'{offset})", relation.name)
             }
+            false if random.one_in(2) => sessions(random, &relation, &time, &mut draft),
             false => {
                 draft.has(Feature::Hop);
                 let (slide, size) =
@@ -475,6 +478,21 @@ impl Generator {
         draft.select = kinds.iter().map(|kind| (String::new(), *kind)).collect();
         self.finish(i, parts.join(" UNION ALL "), draft)
     }
+}
+
+/// SESSION over `relation`, by some of its columns.
+fn sessions(random: &mut Random, relation: &Relation, time: &str, draft: &mut Draft) -> String {
+    draft.has(Feature::Session);
+    let usable = |(name, kind): &&(String, Kind)| *kind != Kind::Double && !name.starts_with("window_");
+    let columns: Vec<&String> = relation.columns.iter().filter(usable).map(|(name, _)| name).collect();
+    let mut keys: Vec<&String> = Vec::new();
+    for _ in 0..random.below(3) {
+        keys.extend(random.pick(&columns).filter(|column| !keys.contains(column)).copied());
+    }
+    let keys: Vec<&str> = keys.into_iter().map(String::as_str).collect();
+    let partition = if keys.is_empty() { String::new() } else { format!(" PARTITION BY {}", keys.join(", ")) };
+    let gap = pick(random, &["5 minutes", "20 minutes", "2 hours"]);
+    format!("SESSION({}{partition}, {time}, INTERVAL '{gap}')", relation.name)
 }
 
 pub(super) fn pick<'a>(random: &mut Random, items: &[&'a str]) -> &'a str {
