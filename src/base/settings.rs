@@ -118,6 +118,8 @@ settings! {
     statement_timeout: Duration = "0";
     /// Rows of a batch between connectors, formats and operators.
     batch_rows: usize = "8192";
+    /// For tests: every entry of state counts as absent from memory until an operator has asked for it.
+    strict_state: bool = "off";
     /// Bytes of deltas that may wait before one input of a job.
     queue_bytes_max: ByteSize = "32MB";
     /// Bytes of one record of a source; a longer one becomes a fault.

@@ -90,6 +90,8 @@ struct Shared {
     limit_bytes: usize,
     queued_bytes: AtomicUsize,
     gone: AtomicBool,
+    /// Set by the workers while the job gives way to its neighbours.
+    gives_way: Arc<AtomicBool>,
     /// Held only to sleep and to wake sleepers.
     blocked: Mutex<()>,
     space: Condvar,
@@ -111,6 +113,7 @@ pub fn job_input(workers: usize, limit_bytes: usize, deal: Deal) -> (JobInput, J
         limit_bytes,
         queued_bytes: AtomicUsize::new(0),
         gone: AtomicBool::new(false),
+        gives_way: Arc::default(),
         blocked: Mutex::new(()),
         space: Condvar::new(),
         space_async: Notify::new(),
@@ -200,6 +203,11 @@ impl JobInput {
         self.shared.queued_bytes.load(Ordering::Acquire)
     }
 
+    /// Whether the job gives way to its neighbours: its rows are costly, it will be behind for long.
+    pub fn gives_way(&self) -> bool {
+        self.shared.gives_way.load(Ordering::Relaxed)
+    }
+
     /// Whether the job is gone or has failed.
     pub fn is_gone(&self) -> bool {
         self.shared.gone.load(Ordering::Acquire)
@@ -210,6 +218,11 @@ impl JobInputReceivers {
     /// How many workers it deals to.
     pub fn workers(&self) -> usize {
         self.ends.0.queues.len()
+    }
+
+    /// What [`JobInput::gives_way`] reads.
+    pub(super) fn giving_way(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ends.0.gives_way)
     }
 
     /// The queue of `worker`, if it is below [`JobInputReceivers::workers`].

@@ -102,6 +102,8 @@ pub(super) struct Job {
     pub installing: BTreeSet<usize>,
     /// Cuts of its state that no manifest holds yet, by epoch; each is whole once every worker has given its own.
     pub cuts: BTreeMap<Epoch, Vec<WorkerCut>>,
+    /// The number of the first run that can have rows of it.
+    pub first_run: u64,
     /// The epoch up to which the newest manifest holds its state; none while it holds nothing of it.
     pub checkpointed: Option<Epoch>,
     /// Whether an epoch was announced to it since its state was last cut.

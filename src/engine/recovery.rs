@@ -19,10 +19,10 @@ use crate::base::{Error, Result, ResultExt, Settings};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::dataflow::source::{RecordedCut, SplitCut as HostedSplit, SplitPoint};
 use crate::dataflow::{Close, JobState as StoredState, Runtime, RuntimeSettings};
-use crate::state::MemoryBudget;
+use crate::state::{MemoryBudget, Tier};
 use crate::storage::{
-    CutRecord, DataDir, EpochLog, JobManifest, LogSettings, Manifest, ManifestStore, RunEntries, RunReader, SourceCut,
-    decode_rows, merge_runs, run_key,
+    CutRecord, DataDir, EpochLog, JobManifest, LogSettings, Manifest, ManifestStore, SourceCut, decode_rows,
+    live_entries, merge_runs, run_key,
 };
 use crate::types::{Epoch, JobId, NodeId, RelationId, Watermark};
 
@@ -100,7 +100,12 @@ fn shared(settings: Settings, clock: Arc<dyn Clock>, data_dir: DataDir, catalog:
 
 fn start_runtime(shared: &Shared, sender: mpsc::UnboundedSender<Event>) -> Result<Runtime> {
     let (responses, mut from_workers) = mpsc::unbounded_channel();
-    let settings = RuntimeSettings { budget: Arc::clone(&shared.budget), ..RuntimeSettings::default() };
+    let settings = RuntimeSettings {
+        budget: Arc::clone(&shared.budget),
+        tier: if shared.settings.strict_state { Tier::Strict } else { Tier::Resident },
+        batch_rows: shared.settings.batch_rows,
+        ..RuntimeSettings::default()
+    };
     let runtime = Runtime::start(shared.workers, settings, responses)?;
     tokio::spawn(async move {
         while let Some(response) = from_workers.recv().await {
@@ -173,12 +178,9 @@ impl Recovery {
     /// The state of every job, from all runs.
     fn read_states(&self) -> Result<HashMap<JobId, Stored>> {
         let mut states: HashMap<JobId, Stored> = HashMap::new();
-        let Some(entry) = self.manifest.jobs.values().next() else { return Ok(states) };
         let dir = self.coordinator.shared.runs_dir();
-        let newest_first = entry.runs.iter().rev().map(|run| {
-            let entries: RunEntries = Box::new(RunReader::open(&dir.join(&run.name))?.entries());
-            Ok(entries)
-        });
+        let horizons = Arc::new(self.manifest.horizons());
+        let newest_first = self.manifest.runs.iter().rev().map(|run| live_entries(&dir, run, &horizons));
         for entry in merge_runs(newest_first.collect::<Result<_>>()?).only_present() {
             let (key, value) = entry?;
             let (job, node, rest) = run_key(&key)?;
@@ -203,6 +205,7 @@ impl Recovery {
         let id = start.job;
         let Some(job) = coordinator.jobs.get_mut(&id) else { return Ok(()) };
         job.checkpointed = Some(entry.epoch);
+        job.first_run = entry.first_run;
         job.shown_from = entry.epoch;
         for (node, (_, view)) in &job.published {
             let entries = stored.views.get(node).map(Vec::as_slice).unwrap_or_default();

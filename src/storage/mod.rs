@@ -29,7 +29,7 @@ pub use log::{Done, EpochLog, LogReplay, LogSettings};
 pub use manifest::{Collectable, JobManifest, Manifest, ManifestStore, NextIds, OutboxManifest};
 pub use rows::{decode_rows, encode_rows};
 pub use run::{
-    CompactionSettings, MergedRuns, RunEntries, RunEntry, RunFile, RunReader, RunScan, RunSection, RunWriter,
-    compact_runs, merge_runs, run_key, run_key_prefix, runs_to_compact, write_run,
+    CompactionSettings, Horizons, MergedRuns, RunEntries, RunEntry, RunFile, RunReader, RunScan, RunSection, RunWriter,
+    compact_runs, live_entries, merge_runs, run_key, run_key_prefix, runs_to_compact, write_run,
 };
 pub use store::{FailingStore, MemoryStore, RocksStore, Store, StoreBatch, StoreEntries, StoreSnapshot};

@@ -11,6 +11,12 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// How long anything may take before the test gives up: far above what is ever seen.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A folder that goes when it is dropped, unless `MILLSTREAM_KEEP` is set.
+pub fn temporary(prefix: &str) -> TempDir {
+    let keep = std::env::var_os("MILLSTREAM_KEEP").is_some();
+    tempfile::Builder::new().prefix(prefix).disable_cleanup(keep).tempdir().unwrap()
+}
+
 /// A server process with a data directory of its own, killed when dropped.
 pub struct Server {
     child: Option<Child>,
@@ -22,7 +28,7 @@ pub struct Server {
 impl Server {
     /// Starts `millstream serve` with `arguments` on an empty directory and waits until it listens.
     pub fn start(arguments: &[&str]) -> Server {
-        Server::start_in(tempfile::Builder::new().prefix("millstream-it-").tempdir().unwrap(), arguments)
+        Server::start_in(temporary("millstream-it-"), arguments)
     }
 
     /// The same in a folder that has something in it; relative paths of statements begin there.

@@ -12,8 +12,8 @@
 //!
 //! `{dir}` in a statement is that folder, `{data}` is `sql-tests/data`. Waiting is `WAIT FOR` and `FLUSH`: records that
 //! sleep or try again are refused. `MILLSTREAM_BLESS=1` writes the answers into the files; `MILLSTREAM_SLT=text` runs
-//! the files whose path contains it. Answers hold for 1, 2 and 4 workers and with checkpoints at any time: the quick
-//! tier gives each file one corner, `MILLSTREAM_FULL=1` all of them.
+//! the files whose path contains it. Answers hold in every [`Corner`]: the quick tier gives each file one of them,
+//! `MILLSTREAM_FULL=1` all.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -39,19 +39,32 @@ type SltRecord = Record<DefaultColumnType>;
 struct Corner {
     workers: usize,
     checkpoint_interval: &'static str,
+    batch_rows: usize,
+    /// Every entry of state is missing until it was fetched.
+    strict: bool,
+    /// The server is killed, or stopped, and started again behind every statement that may be followed by that.
+    restarts: bool,
 }
 
-const CORNERS: [Corner; 4] = [
-    Corner { workers: 2, checkpoint_interval: "50ms" },
-    Corner { workers: 1, checkpoint_interval: "1h" },
-    Corner { workers: 4, checkpoint_interval: "200ms" },
-    Corner { workers: 2, checkpoint_interval: "1h" },
+const PLAIN: Corner =
+    Corner { workers: 2, checkpoint_interval: "1h", batch_rows: 4096, strict: false, restarts: false };
+
+const CORNERS: [Corner; 6] = [
+    Corner { checkpoint_interval: "50ms", ..PLAIN },
+    Corner { workers: 1, batch_rows: 1, ..PLAIN },
+    Corner { workers: 4, checkpoint_interval: "200ms", batch_rows: 7, ..PLAIN },
+    Corner { strict: true, ..PLAIN },
+    Corner { workers: 4, strict: true, batch_rows: 1, checkpoint_interval: "50ms", ..PLAIN },
+    Corner { restarts: true, ..PLAIN },
 ];
 
 impl Corner {
     fn arguments(self, workers: usize) -> Vec<String> {
-        let interval = self.checkpoint_interval.to_string();
-        vec!["--workers".into(), workers.to_string(), "--checkpoint-interval".into(), interval]
+        let (workers, batch_rows) = (workers.to_string(), self.batch_rows.to_string());
+        let mut arguments = vec!["--workers", &workers, "--checkpoint-interval", self.checkpoint_interval];
+        arguments.extend(["--batch-rows", &batch_rows]);
+        arguments.extend(self.strict.then_some("--strict-state=true"));
+        arguments.into_iter().map(String::from).collect()
     }
 }
 
@@ -61,13 +74,15 @@ struct Host {
     corner: Corner,
     /// Grows with every start: connections of an older one are gone.
     starts: u64,
+    /// A connection has something that would go with it: a block, a subscription, settings.
+    bound: bool,
 }
 
 impl Host {
     fn start(corner: Corner) -> Host {
         let arguments = corner.arguments(corner.workers);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Host { server: Server::start(&arguments), corner, starts: 1 }
+        Host { server: Server::start(&arguments), corner, starts: 1, bound: false }
     }
 
     /// `CRASH`, `RESTART`, `RESTART workers=n`.
@@ -80,6 +95,21 @@ impl Host {
         let arguments = self.corner.arguments(self.corner.workers);
         self.server.restart(Some(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
         self.starts += 1;
+    }
+
+    /// In the corner of restarts: one behind every statement, a kill and a stop by turns, but not behind those that
+    /// only read, and not while a connection has something that would go with it.
+    fn restart_behind(&mut self, sql: &str) {
+        let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
+        match first.as_str() {
+            "BEGIN" | "SET" | "FOLLOW" if !sql.contains(';') => self.bound = true,
+            "COMMIT" | "ROLLBACK" => self.bound = false,
+            _ => {}
+        }
+        let reads = ["SELECT", "WITH", "VALUES", "SHOW", "EXPLAIN", "TAKE", "WAIT"].contains(&first.as_str());
+        if self.corner.restarts && !self.bound && !reads {
+            self.again(self.starts.is_multiple_of(2), None);
+        }
     }
 }
 
@@ -256,8 +286,13 @@ impl AsyncDB for Connection {
                 let types = vec![DefaultColumnType::Text; rows.first().map_or(0, Vec::len)];
                 return Ok(DBOutput::Rows { types, rows });
             }
-            _ => return self.query(&sql).await.map_err(|Shown(text)| Shown(self.unplaced(&text))),
+            _ => {
+                let output = self.query(&sql).await.map_err(|Shown(text)| Shown(self.unplaced(&text)));
+                self.host.lock().unwrap().restart_behind(&sql);
+                return output;
+            }
         }
+        self.host.lock().unwrap().restart_behind(&sql);
         Ok(DBOutput::StatementComplete(0))
     }
 

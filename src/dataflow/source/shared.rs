@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use super::host::{Hub, SourceHost};
+use super::host::{Hub, SourceHost, Subscriber};
 use super::reading::{Reading, Step};
 use super::spec::{SourceEvent, SourceState, Wanted};
 use crate::base::{Error, ErrorKind};
@@ -127,8 +127,8 @@ fn read(host: &Arc<SourceHost>, index: usize, reading: &mut Reading) -> Result<R
     }
 }
 
-/// Waits until every job has room. A job that is full while another is not, for longer than `share_patience`, is given a
-/// reader of its own. False when nobody wants the rows any more.
+/// Waits until every job has room. A job that is full while another is not, for longer than `share_patience` (or, if it
+/// gives way to others, a tenth of that), is given a reader of its own. False when nobody wants the rows any more.
 fn await_room(host: &Arc<SourceHost>, hub: &mut MutexGuard<'_, Hub>) -> bool {
     loop {
         hub.shared.retain(|subscriber| !subscriber.inlet.is_gone());
@@ -167,8 +167,11 @@ fn mark_full(hub: &mut Hub, full: &[bool], others_wait: bool) {
 
 fn part_with_slow(host: &Arc<SourceHost>, hub: &mut Hub) {
     let patience = host.spec.settings.share_patience;
-    let is_slow = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= patience);
-    while let Some(slow) = hub.shared.iter().position(|subscriber| is_slow(subscriber.full_since)) {
+    let is_slow = |subscriber: &Subscriber| {
+        let patience = if subscriber.inlet.gives_way() { patience / 10 } else { patience };
+        subscriber.full_since.is_some_and(|since| since.elapsed() >= patience)
+    };
+    while let Some(slow) = hub.shared.iter().position(is_slow) {
         let subscriber = hub.shared.swap_remove(slow);
         let from = hub.splits.iter().map(|split| split.point.clone()).collect();
         tracing::info!(source = %host.spec.name, "a slow job reads on alone");

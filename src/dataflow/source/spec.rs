@@ -21,6 +21,8 @@ use crate::types::{Column, DeltaBatch, Epoch, Position, RelationId, Schema, Spli
 pub trait Inlet: Send + Sync {
     /// Whether the job wants more now.
     fn has_room(&self) -> bool;
+    /// Whether the job gives way to others: it is not worth waiting for.
+    fn gives_way(&self) -> bool;
     /// Whether the job will not read any more; the host then forgets it.
     fn is_gone(&self) -> bool;
     /// Rows of `epoch`.
@@ -32,6 +34,10 @@ pub trait Inlet: Send + Sync {
 impl Inlet for JobInput {
     fn has_room(&self) -> bool {
         JobInput::has_room(self)
+    }
+
+    fn gives_way(&self) -> bool {
+        JobInput::gives_way(self)
     }
 
     fn is_gone(&self) -> bool {
@@ -103,7 +109,7 @@ pub struct HostSettings {
     pub record_bytes_max: usize,
     /// Bytes read ahead of delivery by one reader. Default 8 MiB.
     pub ahead_bytes: usize,
-    /// How long a full job may hold the shared reader while others wait. Default 1 s.
+    /// How long a full job may hold the shared reader while others wait; one that gives way, a tenth of it. Default 1 s.
     pub share_patience: Duration,
     /// How long a split must have nothing before it counts as idle. Default 5 s.
     pub idle_timeout: Duration,

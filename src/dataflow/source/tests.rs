@@ -52,6 +52,10 @@ impl Inlet for Job {
         self.heard.lock().batches < self.room.load(Ordering::SeqCst)
     }
 
+    fn gives_way(&self) -> bool {
+        false
+    }
+
     fn is_gone(&self) -> bool {
         false
     }

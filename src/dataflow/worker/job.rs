@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::RuntimeSettings;
 use super::history::History;
 use super::lanes::Lanes;
 use super::share::Share;
@@ -33,6 +34,8 @@ pub(super) struct JobPlan {
     pub(super) metrics: Arc<JobMetrics>,
     /// What it uses of the cores, and may use.
     pub(super) share: Arc<Share>,
+    /// Rows that an operator is handed at once, at most.
+    pub(super) batch_rows: usize,
     /// Whether it goes on from a checkpoint.
     pub(super) is_restored: bool,
     /// The state to begin with and how many workers have still to load it; goes with the last.
@@ -43,17 +46,18 @@ pub(super) struct JobPlan {
 
 impl JobPlan {
     /// What follows from the graph of `create`, which must have been validated.
-    pub(super) fn new(mut create: CreateJob, workers: usize, lane_bytes: usize) -> Self {
+    pub(super) fn new(mut create: CreateJob, workers: usize, settings: &RuntimeSettings) -> Self {
         let graph = Arc::clone(&create.graph);
         let is_restored = create.restore.is_some();
         let edges = graph.nodes.iter().map(|node| node.inputs.len()).sum::<usize>();
         JobPlan {
             above: graph.inputs_above(),
             placements: graph.placements(),
-            lanes: Arc::new(Lanes::new(edges * workers, lane_bytes)),
+            lanes: Arc::new(Lanes::new(edges * workers, settings.edge_queue_bytes)),
             metrics: Arc::new(JobMetrics::new(graph.nodes.len(), workers)),
             restore: Mutex::new((create.restore.take(), workers)),
             share: Arc::default(),
+            batch_rows: settings.batch_rows.max(1),
             is_restored,
             identifier: AtomicUsize::new(0),
             create,

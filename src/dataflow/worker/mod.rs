@@ -29,7 +29,7 @@ use timely::communication::{Config, WorkerGuards};
 use timely::execute::execute_from;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{CreateJob, JobMetrics, NodeKind, Response, WorkerMetrics};
+use super::{CreateJob, JobInputReceivers, JobMetrics, NodeKind, Response, WorkerMetrics};
 use crate::base::{Error, Result};
 use crate::state::{MemoryBudget, Tier};
 use crate::types::{JobId, KEY_GROUPS};
@@ -67,6 +67,8 @@ pub struct RuntimeSettings {
     pub budget: Arc<MemoryBudget>,
     /// Where state is; `Strict` is for tests.
     pub tier: Tier,
+    /// Rows that an operator is handed at once, at most.
+    pub batch_rows: usize,
     /// Bytes of rows under way on one edge from one worker.
     pub edge_queue_bytes: usize,
     /// Bytes of changes of a relation that may wait for one follower on one worker.
@@ -78,6 +80,7 @@ impl Default for RuntimeSettings {
         RuntimeSettings {
             budget: MemoryBudget::unlimited(),
             tier: Tier::Resident,
+            batch_rows: 8192,
             edge_queue_bytes: 4 << 20,
             follow_queue_bytes: 256 << 20,
         }
@@ -136,13 +139,14 @@ impl Runtime {
         create.graph.validate()?;
         self.check(&create)?;
         let job = create.job;
-        let plan = Arc::new(JobPlan::new(create, self.workers, self.settings.edge_queue_bytes));
+        let inputs = create.inputs.values().map(JobInputReceivers::giving_way).collect();
+        let plan = Arc::new(JobPlan::new(create, self.workers, &self.settings));
         let mut jobs = self.jobs.lock();
         if jobs.contains_key(&job) {
             return Err(Error::internal(format!("job {job} is already installed")));
         }
         jobs.insert(job, Installed { metrics: Arc::clone(&plan.metrics), lanes: Arc::clone(&plan.lanes) });
-        self.shares.add(job, &plan.share);
+        self.shares.add(job, &plan.share, inputs);
         self.bus.send(&Command::Create(plan));
         Ok(())
     }

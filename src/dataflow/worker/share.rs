@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -76,6 +76,8 @@ struct State {
 #[derive(Debug)]
 struct Member {
     share: Arc<Share>,
+    /// Where the job's inputs are told that it gives way.
+    inputs: Vec<Arc<AtomicBool>>,
     busy: Meter,
     rows: Meter,
 }
@@ -99,8 +101,8 @@ impl Shares {
         Shares { begun: Instant::now(), next_look_us: AtomicU64::new(0), state: Mutex::default() }
     }
 
-    pub(super) fn add(&self, job: JobId, share: &Arc<Share>) {
-        let member = Member { share: Arc::clone(share), busy: Meter::default(), rows: Meter::default() };
+    pub(super) fn add(&self, job: JobId, share: &Arc<Share>, inputs: Vec<Arc<AtomicBool>>) {
+        let member = Member { share: Arc::clone(share), inputs, busy: Meter::default(), rows: Meter::default() };
         self.state.lock().jobs.insert(job, member);
     }
 
@@ -139,6 +141,7 @@ impl State {
         let allowed = decide(&loads, self.decode.recent / self.span.max(1.0), cores);
         for (member, allowed) in self.jobs.values().zip(allowed) {
             member.share.allowed.store((allowed * 1000.0) as u32, Ordering::Relaxed);
+            member.inputs.iter().for_each(|input| input.store(allowed < 1.0, Ordering::Relaxed));
         }
     }
 }
@@ -206,8 +209,10 @@ mod tests {
     fn what_was_long_ago_is_forgotten() {
         let mut state = State::default();
         let (light, heavy) = (Arc::new(Share::default()), Arc::new(Share::default()));
+        let told: [Arc<AtomicBool>; 2] = Default::default();
         for (id, share) in [(1, &light), (2, &heavy)] {
-            let member = Member { share: Arc::clone(share), busy: Meter::default(), rows: Meter::default() };
+            let inputs = vec![Arc::clone(&told[id as usize - 1])];
+            let member = Member { share: Arc::clone(share), inputs, busy: Meter::default(), rows: Meter::default() };
             state.jobs.insert(JobId(id), member);
         }
         let mut now = Duration::ZERO;
@@ -220,6 +225,7 @@ mod tests {
             state.update(now, Duration::ZERO);
         }
         assert_eq!(heavy.allowed.load(Ordering::Relaxed), 100);
+        assert_eq!(told.each_ref().map(|told| told.load(Ordering::Relaxed)), [false, true]);
         for _ in 0..500 {
             now += LOOK_EVERY;
             heavy.was_busy(20_000);

@@ -59,8 +59,8 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// The piece of `batch` to hand over: the same until [`Cursor::advance`].
-    fn piece(&mut self, batch: &DeltaBatch) -> &DeltaBatch {
+    /// The piece of `batch` to hand over, of at most `batch_rows`: the same until [`Cursor::advance`].
+    fn piece(&mut self, batch: &DeltaBatch, batch_rows: usize) -> &DeltaBatch {
         let (done, row_cost) = (self.done, self.row_cost);
         self.piece.get_or_insert_with(|| {
             let rest = batch.len().saturating_sub(done);
@@ -70,6 +70,7 @@ impl Cursor {
                 Some(cost) => ((SLICE.as_secs_f64() / cost) as usize).max(LEAST_ROWS),
             };
             let rows = if rest <= affordable.saturating_add(affordable / 2) { rest } else { affordable };
+            let rows = rows.min(batch_rows);
             if rows == batch.len() { batch.clone() } else { batch.slice(done, rows) }
         })
     }
@@ -183,7 +184,7 @@ impl Subtask {
         };
         let since = Instant::now();
         let total = parcel.batch.len();
-        let piece = self.cursor.piece(&parcel.batch);
+        let piece = self.cursor.piece(&parcel.batch, self.job.plan.batch_rows);
         let rows = piece.len() as u64;
         let flow = body.on_delta(*port, piece, &mut self.out)?;
         self.outlets.send(self.open, &mut self.out)?;

@@ -103,13 +103,12 @@ impl Checkpoints {
     /// After `restored`, with a checkpoint every `interval`.
     pub(in crate::engine) fn new(restored: RestoredCheckpoint, interval: Duration) -> Self {
         let manifest = restored.manifest.unwrap_or_default();
-        let runs: Vec<RunFile> = manifest.jobs.values().next().map(|job| job.runs.clone()).unwrap_or_default();
         Checkpoints {
             store: Arc::new(Mutex::new(restored.store)),
             interval,
             next: CheckpointId(manifest.checkpoint + 1),
             next_run: manifest.next_ids.run,
-            runs,
+            runs: manifest.runs,
             positions: BTreeMap::from([(manifest.epoch, manifest.sources)]),
             jobs: manifest.jobs,
             epoch: manifest.epoch,
@@ -126,6 +125,11 @@ impl Checkpoints {
         let Some(found) = self.outboxes.remove(&sink) else { return Ok(OutboxExtra::default()) };
         serde_json::from_value(found.extra)
             .map_err(|error| Error::corrupt("outbox of a sink in the manifest is not readable").caused_by(error))
+    }
+
+    /// The number of the first run that can have rows of a job that is made now.
+    pub(super) fn next_run(&self) -> u64 {
+        self.next_run
     }
 
     /// The epoch of the newest published checkpoint.
@@ -235,8 +239,11 @@ impl Coordinator {
         match job.state {
             JobState::Waiting | JobState::Failed => return false,
             // What a table holds stands nowhere else once the log is trimmed; it is filled at once.
-            JobState::Starting | JobState::Filling => return job.inputs.iter().any(|input| input.feed == Feed::Writes),
-            JobState::Running | JobState::Finished => {}
+            JobState::Starting | JobState::Filling if job.checkpointed.is_none() => {
+                return job.inputs.iter().any(|input| input.feed == Feed::Writes);
+            }
+            // A restored one has only the rest of the log before it.
+            JobState::Starting | JobState::Filling | JobState::Running | JobState::Finished => {}
         }
         let taps = job.inputs.iter().any(|input| input.feed == Feed::Tap);
         let tapped = self.jobs.values().any(|other| {
@@ -286,6 +293,7 @@ impl Coordinator {
             incarnation: String::new(),
             epoch,
             clock_us: begun.clock_us,
+            runs: Vec::new(),
             jobs: BTreeMap::new(),
             sources: begun.sources.clone(),
             outboxes: BTreeMap::new(),
@@ -312,6 +320,7 @@ impl Coordinator {
             outboxes,
             runs: self.checkpoints.runs.clone(),
             next_run: self.checkpoints.next_run,
+            horizons: Arc::new(self.jobs.values().map(|job| (job.id, job.first_run)).collect()),
             manifest,
             catalog,
             cuts,
@@ -355,7 +364,7 @@ impl Coordinator {
             }
             let sources = if own < epoch { self.positions_of(job, own) } else { Vec::new() };
             let extra = serde_json::to_value(JobExtra { sources }).unwrap_or_default();
-            entries.insert(job.id, JobManifest { epoch: own, runs: Vec::new(), extra });
+            entries.insert(job.id, JobManifest { epoch: own, first_run: job.first_run, extra });
         }
         entries.into_iter().collect()
     }

@@ -12,8 +12,8 @@ use crate::base::telemetry::{Phase, phase};
 use crate::catalog::Catalog;
 use crate::dataflow::WorkerCut;
 use crate::storage::{
-    CompactionSettings, JobManifest, Manifest, ManifestStore, RunFile, RunSection, compact_runs, run_key_prefix,
-    runs_to_compact, write_run,
+    CompactionSettings, Horizons, JobManifest, Manifest, ManifestStore, RunFile, RunSection, compact_runs,
+    run_key_prefix, runs_to_compact, write_run,
 };
 use crate::types::{Epoch, JobId, NodeId};
 
@@ -36,6 +36,8 @@ pub(super) struct Writer {
     /// Oldest first.
     pub(super) runs: Vec<RunFile>,
     pub(super) next_run: u64,
+    /// From which run on the rows of each job count.
+    pub(super) horizons: Arc<Horizons>,
     pub(super) manifest: Manifest,
     pub(super) catalog: Arc<Catalog>,
     pub(super) cuts: Vec<(JobId, BTreeMap<Epoch, Vec<WorkerCut>>)>,
@@ -47,20 +49,21 @@ impl Writer {
         phase(Phase::RunWrite);
         let (mut bytes, mut rows) = (0, 0);
         let sections = sections(std::mem::take(&mut self.cuts))?;
-        if let Some(run) = write_run(&self.runs_dir, &format!("{:020}.sst", self.next_run), sections)? {
+        if let Some(run) = write_run(&self.runs_dir, &RunFile::name_of(self.next_run), sections)? {
             (bytes, rows) = (run.bytes, run.entries);
             self.runs.push(run);
         }
         if let Some(range) = runs_to_compact(&self.runs, CompactionSettings::default()) {
             let with_oldest = range.start == 0;
-            let name = format!("{:020}.sst", self.next_run + 1);
+            let name = RunFile::name_of(self.next_run + 1);
             let part = self.runs.get(range.clone()).unwrap_or_default();
-            let compacted = compact_runs(&self.runs_dir, part, &name, with_oldest)?;
+            let compacted = compact_runs(&self.runs_dir, part, &name, with_oldest, &self.horizons)?;
             self.runs.splice(range, compacted);
         }
-        for job in self.manifest.jobs.values_mut() {
-            job.runs = self.runs.clone();
-        }
+        // What only jobs have that are gone, or were filled anew, needs nobody.
+        let first = self.horizons.values().copied().min().unwrap_or(u64::MAX);
+        self.runs.retain(|run| run.number() >= first);
+        self.manifest.runs.clone_from(&self.runs);
         let mut fixed = Vec::new();
         for outbox in std::mem::take(&mut self.outboxes) {
             let (sink, manifest, batch) = outbox.write(&self.outbox_dir)?;

@@ -301,7 +301,7 @@ impl Coordinator {
                         input.queue.close(close(Watermark::NONE));
                     }
                     Feed::Source(_) | Feed::Faults
-                        if changed.contains(&input.relation) || job.start == epoch && live => {}
+                        if changed.contains(&input.relation) || job.filled_with() == epoch && live => {}
                     Feed::Tap if self.owner.get(&input.relation).is_some_and(|above| members.contains(above)) => {}
                     Feed::Source(_) | Feed::Faults | Feed::Tap => {
                         let after = self.progress.last_change(input.relation).max(job.filled_with());

@@ -133,6 +133,7 @@ impl Coordinator {
             shown_from: start,
             installing: (0..workers).collect(),
             cuts: BTreeMap::new(),
+            first_run: self.checkpoints.next_run(),
             checkpointed: None,
             dirty: false,
         };

@@ -1,6 +1,6 @@
 //! Manifests: the small files that name everything in a checkpoint. A checkpoint exists once its manifest is published.
 //!
-//! A manifest is one line of JSON, `{"format":1,"crc32":"9d5ff411","manifest":{...}}`; the checksum is that of the
+//! A manifest is one line of JSON, `{"format":2,"crc32":"9d5ff411","manifest":{...}}`; the checksum is that of the
 //! bytes of the inner object. It is written aside, synced, renamed to `<checkpoint id, 20 digits>.json`, and the
 //! folder is synced. Only then are files that the new one no longer names removed, and older manifests with them.
 //! So a newest manifest that cannot be read was changed on the disk: that is `Corrupt`, and no older one is taken
@@ -15,11 +15,11 @@ use serde_json::value::RawValue;
 
 use super::data_dir::DataDir;
 use super::disk::{Disk, io_error};
-use super::{RunFile, SourceCut};
+use super::{Horizons, RunFile, SourceCut};
 use crate::base::{Error, Result, ResultExt};
 use crate::types::{CheckpointId, Epoch, JobId, RelationId};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Everything in one checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Manifest {
     pub epoch: Epoch,
     /// What `now()` was in that epoch: microseconds since 1970.
     pub clock_us: i64,
+    /// All runs, oldest first: a row of a later run replaces that of an earlier one.
+    pub runs: Vec<RunFile>,
     /// The jobs that are in it.
     pub jobs: BTreeMap<JobId, JobManifest>,
     /// How far every source was read at `epoch`.
@@ -49,8 +51,9 @@ pub struct Manifest {
 pub struct JobManifest {
     /// The epoch of the job's own cut; that of the manifest, unless the job was not running then.
     pub epoch: Epoch,
-    /// Its runs, oldest first: a row of a later run replaces that of an earlier one.
-    pub runs: Vec<RunFile>,
+    /// The number of the first run that can have rows of it. What older runs have under its name is of a life before it
+    /// was filled anew.
+    pub first_run: u64,
     /// What the engine wants to find again.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub extra: serde_json::Value,
@@ -85,9 +88,14 @@ impl Manifest {
         CheckpointId(self.checkpoint)
     }
 
+    /// From which run on the rows of each job count.
+    pub fn horizons(&self) -> Horizons {
+        self.jobs.iter().map(|(id, job)| (*id, job.first_run)).collect()
+    }
+
     /// Names of all run files it needs.
-    fn runs(&self) -> BTreeSet<&str> {
-        self.jobs.values().flat_map(|job| &job.runs).map(|run| run.name.as_str()).collect()
+    fn run_files(&self) -> BTreeSet<&str> {
+        self.runs.iter().map(|run| run.name.as_str()).collect()
     }
 
     /// Names of all outbox files it needs.
@@ -205,7 +213,7 @@ impl ManifestStore {
 
     /// `old` itself, then the files that it names and `new` does not.
     fn superseded(&self, old: &Manifest, new: &Manifest) -> Vec<PathBuf> {
-        let runs = old.runs().difference(&new.runs()).map(|name| self.runs.join(name)).collect::<Vec<_>>();
+        let runs = old.run_files().difference(&new.run_files()).map(|name| self.runs.join(name)).collect::<Vec<_>>();
         let new_files = new.outbox_files();
         let outbox = old.outbox_files().difference(&new_files).map(|name| self.outbox.join(name)).collect::<Vec<_>>();
         // The old manifest first: it must not stand while files that it names are gone.
@@ -232,7 +240,7 @@ impl ManifestStore {
     }
 
     fn check_files(&self, manifest: &Manifest) -> Result<()> {
-        let runs = manifest.runs().into_iter().map(|name| self.runs.join(name));
+        let runs = manifest.run_files().into_iter().map(|name| self.runs.join(name));
         let outbox = manifest.outbox_files().into_iter().map(|name| self.outbox.join(name));
         match runs.chain(outbox).find(|path| !path.is_file()) {
             None => Ok(()),
@@ -246,7 +254,7 @@ impl ManifestStore {
         let (runs, outbox, kept) = match &self.newest {
             Some(newest) => {
                 let kept = BTreeSet::from([format!("{:020}.json", newest.checkpoint)]);
-                (newest.runs(), newest.outbox_files(), kept)
+                (newest.run_files(), newest.outbox_files(), kept)
             }
             None => (BTreeSet::new(), BTreeSet::new(), BTreeSet::new()),
         };

@@ -11,8 +11,7 @@ fn run(name: &str) -> RunFile {
 
 /// Checkpoint `id`: one job with `runs`, one sink with `outbox`.
 fn manifest(id: u64, runs: &[&str], outbox: &[&str]) -> Manifest {
-    let job =
-        JobManifest { epoch: Epoch(10 * id), runs: runs.iter().map(|name| run(name)).collect(), ..Default::default() };
+    let job = JobManifest { epoch: Epoch(10 * id), first_run: 1, ..Default::default() };
     let sink = OutboxManifest { files: outbox.iter().map(|&name| name.into()).collect(), ..Default::default() };
     let split = SplitCut {
         split: SplitId("s".into()),
@@ -25,6 +24,7 @@ fn manifest(id: u64, runs: &[&str], outbox: &[&str]) -> Manifest {
         checkpoint: id,
         epoch: Epoch(10 * id),
         clock_us: 99,
+        runs: runs.iter().map(|name| run(name)).collect(),
         jobs: BTreeMap::from([(JobId(1), job)]),
         sources: vec![SourceCut { relation: RelationId(1), watermark: Watermark::END, splits: vec![split] }],
         outboxes: BTreeMap::from([(RelationId(2), sink)]),
@@ -57,8 +57,8 @@ fn golden() {
     // This line is in data directories in use.
     let mut worked = manifest(1, &["r1"], &["b1"]);
     worked.incarnation = "ab".into();
-    let golden = r#"{"format":1,"crc32":"CRC","manifest":{"checkpoint":1,"incarnation":"ab","epoch":10,"clock_us":99,"jobs":{"1":{"epoch":10,"runs":[{"name":"r1","bytes":3,"entries":1}]}},"sources":[{"relation":1,"watermark":9223372036854775807,"splits":[{"split":"s","position":"7","watermark":5,"idle":false,"ended":true}]}],"outboxes":{"2":{"files":["b1"]}},"catalog":{"version":1},"next_ids":{"relation":3,"job":2,"run":9,"batch":4}}}"#;
-    let golden = golden.replace("CRC", "5eaf4e66");
+    let golden = r#"{"format":2,"crc32":"CRC","manifest":{"checkpoint":1,"incarnation":"ab","epoch":10,"clock_us":99,"runs":[{"name":"r1","bytes":3,"entries":1}],"jobs":{"1":{"epoch":10,"first_run":1}},"sources":[{"relation":1,"watermark":9223372036854775807,"splits":[{"split":"s","position":"7","watermark":5,"idle":false,"ended":true}]}],"outboxes":{"2":{"files":["b1"]}},"catalog":{"version":1},"next_ids":{"relation":3,"job":2,"run":9,"batch":4}}}"#;
+    let golden = golden.replace("CRC", "e1a468ae");
     let text = String::from_utf8(worked.encode().unwrap()).unwrap();
     assert_eq!(text, golden);
     assert_eq!(Manifest::decode(golden.as_bytes()).unwrap(), worked);

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{RunEntries, RunFile, RunReader, RunWriter, merge_runs};
+use super::{Horizons, RunFile, RunWriter, live_entries, merge_runs};
 use crate::base::Result;
 
 /// When and how far runs are put together (size-tiered).
@@ -41,13 +42,16 @@ pub fn runs_to_compact(runs: &[RunFile], settings: CompactionSettings) -> Option
 }
 
 /// Writes `runs` (oldest first, neighbours) as the one run `name` in the folder `dir`, where they lie.
-/// `with_oldest` says that no older run of the job exists: then deletions are left out. No run when nothing is left.
-/// For a thread that may wait.
-pub fn compact_runs(dir: &Path, runs: &[RunFile], name: &str, with_oldest: bool) -> Result<Option<RunFile>> {
-    let newest_first = runs.iter().rev().map(|run| {
-        let entries: RunEntries = Box::new(RunReader::open(&dir.join(&run.name))?.entries());
-        Ok(entries)
-    });
+/// `with_oldest` says that there is no older run: then deletions are left out, as are the rows of jobs as `horizons` say
+/// in any case. No run when nothing is left. For a thread that may wait.
+pub fn compact_runs(
+    dir: &Path,
+    runs: &[RunFile],
+    name: &str,
+    with_oldest: bool,
+    horizons: &Arc<Horizons>,
+) -> Result<Option<RunFile>> {
+    let newest_first = runs.iter().rev().map(|run| live_entries(dir, run, horizons));
     let merged = merge_runs(newest_first.collect::<Result<_>>()?);
     let merged = if with_oldest { merged.only_present() } else { merged };
     let mut writer = RunWriter::create(dir, name)?;

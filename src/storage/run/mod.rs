@@ -21,6 +21,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
@@ -46,6 +50,33 @@ pub struct RunFile {
     pub bytes: u64,
     /// Its entries, deletions included.
     pub entries: u64,
+}
+
+impl RunFile {
+    /// What a run of this number is called.
+    pub fn name_of(number: u64) -> String {
+        format!("{number:020}.sst")
+    }
+
+    /// Its number, from its name: later runs have larger ones. 0 for a name that is none of ours.
+    pub fn number(&self) -> u64 {
+        self.name.strip_suffix(".sst").and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// The number of the first run that has rows of a job; what older runs have under its name is of a life before it was
+/// filled anew, and is not read. The rows of a job that is not named are not read either.
+pub type Horizons = BTreeMap<JobId, u64>;
+
+/// The entries of a run in the folder `dir` that belong to jobs as they are now.
+pub fn live_entries(dir: &Path, run: &RunFile, horizons: &Arc<Horizons>) -> Result<RunEntries> {
+    let (number, horizons) = (run.number(), Arc::clone(horizons));
+    let entries = RunReader::open(&dir.join(&run.name))?.entries();
+    Ok(Box::new(entries.filter(move |entry| match entry.as_ref().map(|(key, _)| run_key(key)) {
+        Ok(Ok((job, ..))) => horizons.get(&job).is_some_and(|first| *first <= number),
+        // Errors are for whoever reads.
+        Ok(Err(_)) | Err(_) => true,
+    })))
 }
 
 /// Bytes of [`run_key_prefix`].

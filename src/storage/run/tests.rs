@@ -169,15 +169,35 @@ fn merging_and_compacting_give_the_newest_of_each_key() {
     let open = |run: &RunFile| Box::new(RunReader::open(&dir.path().join(&run.name)).unwrap().entries()) as RunEntries;
     let merged: Vec<_> = merge_runs(runs.iter().rev().map(open).collect()).collect::<Result<_>>().unwrap();
     assert_eq!(merged, entries(&model));
-    let upper = compact_runs(dir.path(), &runs[3..], "upper", false).unwrap().unwrap();
+    let none = Arc::default();
+    let upper = compact_runs(dir.path(), &runs[3..], "upper", false, &none).unwrap().unwrap();
     let halves = [&runs[..3], &[upper]].concat();
-    let whole = compact_runs(dir.path(), &halves, "whole", true).unwrap().unwrap();
+    let whole = compact_runs(dir.path(), &halves, "whole", true, &none).unwrap().unwrap();
     model.retain(|_, value| value.is_some());
     assert_eq!(read(dir.path().join(&whole.name)).unwrap(), entries(&model));
     assert_eq!(whole.entries, model.len() as u64);
     let deletions = Model::from([(b"x".to_vec(), None)]);
     let gone = [write(dir.path(), "gone", &deletions)];
-    assert!(compact_runs(dir.path(), &gone, "nothing", true).unwrap().is_none());
+    assert!(compact_runs(dir.path(), &gone, "nothing", true, &none).unwrap().is_none());
+}
+
+#[test]
+fn rows_of_an_earlier_life_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |job, rest: &[u8]| [&run_key_prefix(JobId(job), NodeId(0))[..], rest].concat();
+    let write = |number, keys: &[Vec<u8>]| {
+        let model = keys.iter().map(|key| (key.clone(), Some(vec![number as u8]))).collect();
+        write(dir.path(), &RunFile::name_of(number), &model)
+    };
+    // Job 1 was filled anew before run 4, job 2 is as old as the folder, job 3 is gone.
+    let runs = [write(2, &[key(1, b"old"), key(2, b"a"), key(3, b"x")]), write(4, &[key(1, b"new"), key(2, b"b")])];
+    let horizons = Arc::new(Horizons::from([(JobId(1), 4), (JobId(2), 0)]));
+    let live = [(key(1, b"new"), Some(vec![4])), (key(2, b"a"), Some(vec![2])), (key(2, b"b"), Some(vec![4]))];
+    let newest_first = runs.iter().rev().map(|run| live_entries(dir.path(), run, &horizons).unwrap());
+    assert_eq!(merge_runs(newest_first.collect()).collect::<Result<Vec<_>>>().unwrap(), live);
+    let whole = compact_runs(dir.path(), &runs, &RunFile::name_of(5), true, &horizons).unwrap().unwrap();
+    assert_eq!(read(dir.path().join(&whole.name)).unwrap(), live);
+    assert_eq!((whole.number(), runs[0].number()), (5, 2));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use millstream::base::random::{Random, fresh_seed};
 use millstream::base::telemetry::Phase;
 
-use crate::harness::{Db, PATIENCE, block_on};
+use crate::harness::{Db, PATIENCE, block_on, temporary};
 
 /// Which process this is to be: `driver` or `verifier`.
 const ROLE: &str = "CRASH_ROLE";
@@ -159,12 +159,24 @@ fn process(role: &str, place: &Place) -> Child {
         .unwrap()
 }
 
+/// Prints how far everything in the server is.
+async fn tell(place: &Place) {
+    let Some(address) = place.address() else { return };
+    let Ok(db) = Db::connect(address).await else { return };
+    for what in ["ms_jobs", "ms_sources", "ms_sinks", "ms_checkpoints", "ms_operators"] {
+        for row in db.try_rows(&format!("SELECT * FROM ms_catalog.{what}")).await.unwrap_or_default() {
+            eprintln!("{what}: {}", row.join(" | "));
+        }
+    }
+}
+
 fn finished(mut child: Child, what: &str, place: &Place) {
     let since = Instant::now();
     let status = loop {
         match child.try_wait().unwrap() {
             Some(status) => break Some(status),
             None if since.elapsed() > PATIENCE => {
+                block_on(tell(place));
                 let _ = child.kill();
                 break None;
             }
@@ -230,7 +242,7 @@ fn nothing_is_lost_and_nothing_is_twice() {
     let seed = number("MILLSTREAM_SEED").unwrap_or_else(fresh_seed);
     let cycles = number("MILLSTREAM_CYCLES").unwrap_or(5);
     eprintln!("crash: repeat with MILLSTREAM_SEED={seed} MILLSTREAM_CYCLES={cycles}");
-    let folder = tempfile::Builder::new().prefix("millstream-crash-").tempdir().unwrap();
+    let folder = temporary("millstream-crash-");
     let place = Place { folder: folder.path().to_path_buf() };
     let hits = run(&place, &mut Random::new(seed), cycles);
     eprintln!("kills by what they hit:");

@@ -161,6 +161,13 @@ fn report_coverage(seen: &[Seen]) -> BTreeMap<Feature, usize> {
     features
 }
 
+/// Surroundings that no answer may depend on: other ones for each round.
+fn corner(round: usize) -> [&'static str; 8] {
+    let (workers, batch_rows) = (["1", "2", "4"][round % 3], ["4096", "7", "1"][round / 3 % 3]);
+    let strict = if round.is_multiple_of(2) { "false" } else { "true" };
+    ["--workers", workers, "--batch-rows", batch_rows, "--strict-state", strict, "--checkpoint-interval", "300ms"]
+}
+
 #[test]
 fn every_view_equals_the_batch_query_at_every_epoch() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
@@ -172,8 +179,7 @@ fn every_view_equals_the_batch_query_at_every_epoch() {
     let mut seen = Vec::new();
     while seen.len() < queries {
         let count = VIEWS_AT_ONCE.min(queries - seen.len());
-        let workers = ["1", "2", "4"][seen.len() / VIEWS_AT_ONCE % 3];
-        let mut server = Server::start(&["--workers", workers, "--checkpoint-interval", "300ms"]);
+        let mut server = Server::start(&corner(seen.len() / VIEWS_AT_ONCE));
         let mut round = Round::new(seeds.next_u64(), count);
         block_on(round.run(&mut server));
         seen.append(&mut round.seen);
