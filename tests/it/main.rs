@@ -16,3 +16,4 @@ mod harness;
 mod nexmark;
 mod slt;
 mod suite;
+mod tpch;

@@ -10,6 +10,7 @@
 
 mod accumulate;
 mod aggregate;
+mod condition;
 mod lower;
 mod now;
 mod numbering;
@@ -25,6 +26,7 @@ pub use lower::from_datafusion;
 pub use row_order::{keep_row_order, row_order, row_order_args};
 pub use rule::with_own_casts;
 pub use session::{error_from_datafusion, register_all, register_clock, session_config, session_state_builder};
+pub use udf::native_call;
 
 #[cfg(test)]
 mod tests;

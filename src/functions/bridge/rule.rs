@@ -2,19 +2,20 @@
 //!
 //! DataFusion would evaluate `b <> 0 AND a / b > 1` or the branches of a CASE in an order that depends on the batch,
 //! and its arithmetic wraps. So the largest expression that holds anything checked becomes one function over its
-//! columns. Join conditions are taken apart at AND first, and at `=`, so that equalities stay to be seen.
+//! columns. Conditions are taken apart at AND first (`condition.rs`), so that equalities stay to be seen.
 
 use std::cell::Cell;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::condition::condition;
 use super::lower::{from_datafusion, is_checked, sql_schema};
 use super::udf::{IrUdf, Template};
 use crate::types::SqlType;
@@ -105,16 +106,58 @@ fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         true => DFSchema::clone(plan.schema()),
         false => merge_schema(&plan.inputs()),
     };
+    let folded = fold_constants(plan, &schema)?;
+    let changed = folded.transformed;
+    let wrapped = wrap_all(folded.data, &schema)?;
+    Ok(Transformed::new_transformed(wrapped.data, changed || wrapped.transformed))
+}
+
+/// Constants that DataFusion would compute otherwise, or take for something that may fault, as what they are worth.
+fn fold_constants(plan: LogicalPlan, schema: &DFSchema) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return Ok(Transformed::no(expr));
+        }
+        let name = names.save(&expr);
+        let folded = expr.transform_down(|expr| match constant(&expr, schema) {
+            Some(value) => Ok(Transformed::new(Expr::Literal(value, None), true, TreeNodeRecursion::Jump)),
+            None => Ok(Transformed::no(expr)),
+        })?;
+        Ok(folded.update_data(|expr| name.restore(expr)))
+    })
+}
+
+/// The value of an expression without columns; `None` if it is not known beforehand, or faults.
+fn constant(expr: &Expr, schema: &DFSchema) -> Option<ScalarValue> {
+    if matches!(expr, Expr::Literal(..) | Expr::Alias(_)) || expr.any_column_refs() || !is_checked(expr, schema) {
+        return None;
+    }
+    let wanted = expr.get_type(schema).ok()?;
+    let ir = from_datafusion(expr, schema).ok()?;
+    let to = SqlType::from_arrow(&wanted).ok().filter(|to| to.arrow() == wanted)?;
+    if matches!(to, SqlType::Array(_) | SqlType::Row(_)) {
+        return None;
+    }
+    super::udf::constant_value(&ir.cast(to)).ok()?
+}
+
+fn wrap_all(plan: LogicalPlan, schema: &DFSchema) -> Result<Transformed<LogicalPlan>> {
     if let LogicalPlan::Join(mut join) = plan {
         let Some(filter) = join.filter.take() else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
-        let filter = condition(filter, &schema)?;
+        let filter = condition(filter, schema)?;
         join.filter = Some(filter.data);
         return Ok(Transformed::new_transformed(LogicalPlan::Join(join), filter.transformed));
+    }
+    if let LogicalPlan::Filter(mut filter) = plan {
+        let predicate = condition(filter.predicate, schema)?;
+        filter.predicate = predicate.data;
+        return Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), predicate.transformed));
     }
     let names = NamePreserver::new(&plan);
     let named = |expr: Expr| {
         let name = names.save(&expr);
-        Ok(wrap(expr, &schema)?.update_data(|expr| name.restore(expr)))
+        Ok(wrap(expr, schema)?.update_data(|expr| name.restore(expr)))
     };
     plan.map_expressions(|expr| match expr {
         // Grouping sets have no name; each of their columns has.
@@ -123,36 +166,7 @@ fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-/// A join's condition: the conjuncts that cannot fault stay, the others are one.
-fn condition(filter: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if !is_checked(&filter, schema) {
-        return Ok(Transformed::no(filter));
-    }
-    let (mut kept, mut checked) = (Vec::new(), Vec::new());
-    let mut changed = false;
-    for conjunct in split_conjunction_owned(filter) {
-        match conjunct {
-            Expr::BinaryExpr(binary) if binary.op == Operator::Eq => {
-                let equal = Expr::BinaryExpr(binary).map_children(|side| wrap(side, schema))?;
-                changed |= equal.transformed;
-                kept.push(equal.data);
-            }
-            conjunct if is_checked(&conjunct, schema) => checked.push(conjunct),
-            conjunct => kept.push(conjunct),
-        }
-    }
-    if let Some(checked) = conjunction(checked) {
-        let checked = wrap(checked, schema)?;
-        changed |= checked.transformed;
-        kept.push(checked.data);
-    }
-    match conjunction(kept) {
-        Some(filter) => Ok(Transformed::new_transformed(filter, changed)),
-        None => datafusion::common::internal_err!("a join condition lost its conjuncts"),
-    }
-}
-
-fn wrap(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn wrap(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !is_checked(&expr, schema) || is_wrapped(&expr) {
         return Ok(Transformed::no(expr));
     }

@@ -31,6 +31,21 @@ pub(crate) enum Template {
     Whole(Expr),
 }
 
+impl Template {
+    fn makes_series(&self) -> bool {
+        let is_series = |name: &str| name == "__series";
+        match self {
+            Template::Operator(_) => false,
+            Template::Native(name) => is_series(name),
+            Template::Whole(expr) => {
+                let mut found = false;
+                expr.visit(&mut |expr| found |= matches!(expr, Expr::Call { function, .. } if is_series(function)));
+                found
+            }
+        }
+    }
+}
+
 /// A function whose meaning is an expression of the IR.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IrUdf {
@@ -47,7 +62,9 @@ pub(crate) fn external(error: Error) -> DataFusionError {
 impl IrUdf {
     /// A function called `name`.
     pub fn new(name: impl Into<String>, template: Template) -> IrUdf {
-        IrUdf { name: name.into(), template, signature: Signature::user_defined(Volatility::Immutable) }
+        // A series of constants must not be written out where its query is planned.
+        let volatility = if template.makes_series() { Volatility::Volatile } else { Volatility::Immutable };
+        IrUdf { name: name.into(), template, signature: Signature::user_defined(volatility) }
     }
 
     /// As DataFusion wants it.
@@ -177,6 +194,23 @@ impl ScalarUDFImpl for IrUdf {
         }
         Ok(ColumnarValue::Array(values))
     }
+}
+
+/// The value of an expression without columns; `None` if it faults.
+pub(super) fn constant_value(expr: &Expr) -> crate::base::Result<Option<ScalarValue>> {
+    let none = Schema::default();
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(none.arrow(), Vec::new(), &options)?;
+    let Evaluated { values, faults } = Compiled::new(expr, &none)?.evaluate(&row)?;
+    if faults.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(ScalarValue::try_from_array(&values, 0).map_err(super::error_from_datafusion)?))
+}
+
+/// A call of our function `name`.
+pub fn native_call(name: &str, args: Vec<Logical>) -> Logical {
+    IrUdf::new(name, Template::Native(name.to_owned())).into_udf().call(args)
 }
 
 /// A call of an arithmetic operator of ours.
