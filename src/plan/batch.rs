@@ -13,6 +13,7 @@ use super::grouping::expand_empty_sets;
 use super::relation::RelationSource;
 use super::repeat::expand_repeats;
 use super::subquery::rewrite_predicates;
+use super::unnest::expand_unnest;
 use super::window::expand_windows;
 use crate::base::{Error, Result};
 use crate::catalog::Relation;
@@ -25,7 +26,8 @@ pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
 pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
     let plan = expand_asof(find_asof(plan)?).map_err(internal)?;
-    let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_empty_sets).map_err(internal)?;
+    let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_unnest);
+    let windows = windows.and_then(expand_empty_sets).map_err(internal)?;
     let expanded = rewrite_predicates(windows).map_err(internal)?;
     let mut failure = None;
     let bound = expanded.transform_up_with_subqueries(|plan| {

@@ -148,9 +148,9 @@ impl Stream {
         self.push(Step::Project(columns))
     }
 
-    /// Whether steps between the node and here are all stateless ones over a source node, none of them a window.
+    /// Whether steps between the node and here are all stateless ones over a source node, none of them a window or a repeat.
     fn patchable(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step, Step::Filter(_) | Step::Project(_)))
+        self.steps.iter().all(|step| matches!(step, Step::Filter(_) | Step::Project(_) | Step::Unnest(_)))
     }
 }
 
@@ -271,15 +271,23 @@ impl Builder {
         node.schema.columns.push(hidden);
         stream.base = node.schema.clone();
         let mut schema = stream.base.clone();
+        let mut at = schema.columns.len() - 1;
         for step in &mut stream.steps {
             if let Step::Project(columns) = step {
-                let last = schema.columns.len() - 1;
-                columns.push((schema.columns[last].name.clone(), Expr::Column(last)));
+                columns.push((schema.columns[at].name.clone(), Expr::Column(at)));
+                at = columns.len() - 1;
             }
             schema = one_step(&schema, step.clone())?;
         }
+        let last = schema.columns.len() - 1;
         stream.schema = schema;
         stream.hidden = true;
+        if at < last {
+            // UNNEST has put its elements behind it.
+            let columns = (0..=last).filter(|&i| i != at).chain([at]);
+            let columns = columns.map(|i| (stream.schema.columns[i].name.clone(), Expr::Column(i))).collect();
+            stream.push(Step::Project(columns))?;
+        }
         Ok(true)
     }
 

@@ -19,6 +19,7 @@ mod repeat;
 mod session;
 mod single;
 mod subquery;
+mod unnest;
 mod view;
 mod window;
 
@@ -30,6 +31,7 @@ pub use lower::{Became, unit_row};
 pub use point::{fixed_key, scans};
 pub use relation::RelationSource;
 pub use repeat::Repeat;
+pub use unnest::{Unnest, apply_to_rows};
 pub use view::{
     EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
 };

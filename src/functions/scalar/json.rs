@@ -140,7 +140,7 @@ fn copy(found: Option<&[u8]>, out: &mut Vec<u8>) -> Made<()> {
 }
 
 /// As `->>`: strings without quotes, null as NULL.
-fn text(found: Option<&[u8]>, out: &mut String) -> Made<()> {
+pub(super) fn text(found: Option<&[u8]>, out: &mut String) -> Made<()> {
     let Some(found) = found else { return Ok(None) };
     match Item::of(found) {
         Item::Null => Ok(None),

@@ -15,6 +15,7 @@ mod number;
 mod parse_time;
 mod pattern;
 mod row;
+mod sets;
 mod text;
 mod to_char;
 mod to_char_number;
@@ -56,9 +57,7 @@ enum Kind {
     List,
     /// An element of the call's arrays.
     Element,
-    /// Anything.
     Any,
-    /// A row.
     Row,
 }
 
@@ -142,6 +141,7 @@ fn table() -> &'static BTreeMap<&'static str, Vec<&'static Function>> {
             number::FUNCTIONS,
             parse_time::FUNCTIONS,
             pattern::FUNCTIONS,
+            sets::FUNCTIONS,
             text::FUNCTIONS,
             to_char::FUNCTIONS,
             to_char_number::FUNCTIONS,

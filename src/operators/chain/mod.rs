@@ -1,13 +1,13 @@
-//! `chain`: a fused chain of stateless steps: filter, project, repeat, TUMBLE, HOP and CUMULATE, over whole columns.
+//! `chain`: a fused chain of stateless steps: filter, project, repeat, unnest, TUMBLE, HOP and CUMULATE, over whole columns.
 //!
 //! A row whose expression faults leaves the chain: port 2 gets the reason and the chain's **input** row, with its weight,
-//! so that a retraction of the row takes the fault back. A row that HOP has spread over windows faults once per window.
+//! so that a retraction of the row takes the fault back. A row that HOP or UNNEST has spread faults once per row it became.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::TimestampMicrosecondArray;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int64Type, IntervalMonthDayNano, SchemaRef, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,16 @@ use crate::functions::{Compiled, Evaluated, Expr, Named, write_interval};
 use crate::state::OperatorState;
 use crate::types::{Column, DeltaBatch, Schema, SqlType, Weights};
 
+mod unnest;
 mod window;
+use unnest::{Spread, spread};
 use window::{Assigned, Windows};
 
 #[cfg(test)]
 mod tests;
+
+/// How many elements a list is guessed to have when work is cut into slices.
+const ELEMENTS_GUESSED: usize = 16;
 
 /// A fused chain of stateless steps. Without steps it passes rows on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +49,9 @@ pub enum Step {
     Project(Vec<(String, Expr)>),
     /// Keeps each row so many times (a bigint): its weight is multiplied. NULL and numbers below 1: not at all.
     Repeat(Expr),
+    /// Appends a column for each of these arrays, and gives each row once per element of the longest: not at all if all
+    /// are empty or NULL. Behind the end of a shorter one stand NULLs.
+    Unnest(Vec<(String, Expr)>),
     /// Appends `window_start` and `window_end` (exclusive), of the type of the time column. A row whose time is NULL
     /// belongs to no window and goes nowhere.
     Tumble {
@@ -93,6 +101,13 @@ impl Step {
                 };
                 Ok(Schema::new(columns.iter().map(column).collect::<Result<_>>()?))
             }
+            Step::Unnest(lists) => {
+                let mut columns = input.columns.clone();
+                for (name, list) in lists {
+                    columns.push(Column { name: name.clone(), ty: element_type(list, input)?, nullable: true });
+                }
+                Ok(Schema::new(columns))
+            }
             Step::Tumble { time, .. } | Step::Hop { time, .. } | Step::Cumulate { time, .. } => {
                 let ty = time_type(*time, input)?;
                 let mut columns = input.columns.clone();
@@ -110,6 +125,11 @@ impl Step {
         let _ = match self {
             Step::Filter(expr) => write!(text, "filter {}", Named { expr, input }),
             Step::Repeat(times) => write!(text, "repeat {}", Named { expr: times, input }),
+            Step::Unnest(lists) => {
+                let list = |(name, expr): &(String, Expr)| format!("{name} of {}", Named { expr, input });
+                let lists: Vec<String> = lists.iter().map(list).collect();
+                write!(text, "unnest {}", lists.join(", "))
+            }
             Step::Project(columns) => {
                 let column = |(name, expr): &(String, Expr)| match (Named { expr, input }).to_string() {
                     text if text == *name => text,
@@ -157,6 +177,14 @@ struct Offset(i64);
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 { Ok(()) } else { write!(f, " offset {}", Span(self.0)) }
+    }
+}
+
+/// The type of the elements of `list`.
+fn element_type(list: &Expr, input: &Schema) -> Result<SqlType> {
+    match list.ty(input)? {
+        SqlType::Array(element) => Ok(*element),
+        other => Err(Error::internal(format!("UNNEST of a {other}"))),
     }
 }
 
@@ -212,8 +240,10 @@ impl ChainSpec {
         let mut per_row = 1usize;
         for (step, ends) in self.steps.iter().zip(schemas.windows(2)) {
             let step = compile(step, &ends[0], &ends[1])?;
-            if let Work::Window { windows, .. } = &step {
-                per_row = per_row.saturating_mul(windows.per_row_max());
+            match &step {
+                Work::Window { windows, .. } => per_row = per_row.saturating_mul(windows.per_row_max()),
+                Work::Unnest { .. } => per_row = per_row.saturating_mul(ELEMENTS_GUESSED),
+                Work::Filter(_) | Work::Repeat(_) | Work::Project { .. } => {}
             }
             steps.push(step);
         }
@@ -231,6 +261,10 @@ fn compile(step: &Step, input: &Schema, output: &Schema) -> Result<Work> {
                 return Err(Error::internal(format!("rows repeated by a {}, not a bigint", times.ty())));
             }
             Work::Repeat(times)
+        }
+        Step::Unnest(lists) => {
+            let lists = lists.iter().map(|(_, list)| Compiled::new(list, input)).collect::<Result<_>>()?;
+            Work::Unnest { lists, schema: output.arrow() }
         }
         Step::Project(columns) => {
             let exprs = columns.iter().map(|(_, expr)| Compiled::new(expr, input)).collect::<Result<_>>()?;
@@ -255,6 +289,7 @@ fn compile(step: &Step, input: &Schema, output: &Schema) -> Result<Work> {
 enum Work {
     Filter(Compiled),
     Repeat(Compiled),
+    Unnest { lists: Vec<Compiled>, schema: SchemaRef },
     Project { exprs: Vec<Compiled>, schema: SchemaRef },
     Window { windows: Windows, time: usize, schema: SchemaRef },
 }
@@ -318,6 +353,7 @@ impl Run {
             match step {
                 Work::Filter(condition) => self.filter(condition)?,
                 Work::Repeat(times) => self.repeat(times)?,
+                Work::Unnest { lists, schema } => self.unnest(lists, schema)?,
                 Work::Project { exprs, schema } => self.project(exprs, schema)?,
                 Work::Window { windows, time, schema } => self.window(windows, *time, schema)?,
             }
@@ -362,6 +398,17 @@ impl Run {
     }
 
     fn project(&mut self, exprs: &[Compiled], schema: &SchemaRef) -> Result<()> {
+        let (columns, faulty) = self.evaluate(exprs)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.batch.len()));
+        self.batch.rows = RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?;
+        match faulty {
+            Some(faulty) => self.keep(&!&faulty),
+            None => Ok(()),
+        }
+    }
+
+    /// The values of `exprs`; rows in which any faults are noted and told, not yet taken out.
+    fn evaluate(&mut self, exprs: &[Compiled]) -> Result<(Vec<ArrayRef>, Option<BooleanBuffer>)> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(exprs.len());
         let mut faulty: Option<BooleanBuffer> = None;
         for expr in exprs {
@@ -376,12 +423,23 @@ impl Run {
             }
             faulty = Some(faulty.map_or_else(|| faults.mask.clone(), |seen| &seen | &faults.mask));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.batch.len()));
-        self.batch.rows = RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?;
-        match faulty {
-            Some(faulty) => self.keep(&!&faulty),
-            None => Ok(()),
+        Ok((columns, faulty))
+    }
+
+    fn unnest(&mut self, lists: &[Compiled], schema: &SchemaRef) -> Result<()> {
+        let (mut lists, faulty) = self.evaluate(lists)?;
+        if let Some(faulty) = faulty {
+            let kept = !&faulty;
+            let mask = BooleanArray::new(kept.clone(), None);
+            lists = lists.iter().map(|list| arrow::compute::filter(list, &mask)).collect::<Result<_, _>>()?;
+            self.keep(&kept)?;
         }
+        let lists: Vec<&ListArray> = lists.iter().map(|list| list.as_list()).collect();
+        let Spread { rows, elements } = spread(&lists, self.batch.len())?;
+        self.take(&rows)?;
+        let columns = self.batch.rows.columns().iter().cloned().chain(elements).collect();
+        self.batch.rows = RecordBatch::try_new(SchemaRef::clone(schema), columns)?;
+        Ok(())
     }
 
     fn window(&mut self, windows: &Windows, time: usize, schema: &SchemaRef) -> Result<()> {

@@ -39,6 +39,7 @@ fn scripts() {
             "filter" => vec![positive],
             "project" => vec![project],
             "tumble" => vec![Step::Tumble { time: 3, size_us: 10 * second, offset_us: 3 * second }],
+            "unnest" => vec![lists()],
             "repeat" => vec![Step::Repeat(column(0))],
             "hop" => vec![Step::Hop { time: 3, slide_us: 4 * second, size_us: 10 * second, offset_us: 0 }],
             "hop then project" => {
@@ -96,6 +97,20 @@ fn one_step(step: &Step, input: &Schema, output: &Schema, row: &RecordBatch) -> 
             let times = if times.is_valid(0) { times.value(0).max(0) } else { 0 };
             return Ok(vec![row.clone(); times as usize]);
         }
+        Step::Unnest(lists) => {
+            let lists = lists.iter().map(|(_, list)| value(list)).collect::<Result<Vec<_>, _>>()?;
+            let lists: Vec<ArrayRef> = lists.iter().map(|list| list.as_list::<i32>().value(0)).collect();
+            let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+            let element = |list: &ArrayRef, at: usize| match at < list.len() {
+                true => list.slice(at, 1),
+                false => arrow::array::new_null_array(list.data_type(), 1),
+            };
+            let row = |at: usize| {
+                let elements = lists.iter().map(|list| element(list, at));
+                RecordBatch::try_new(output.arrow(), row.columns().iter().cloned().chain(elements).collect()).unwrap()
+            };
+            return Ok((0..longest).map(row).collect());
+        }
         Step::Project(columns) => {
             let columns = columns.iter().map(|(_, expr)| value(expr)).collect::<Result<Vec<_>, _>>()?;
             return Ok(vec![RecordBatch::try_new(output.arrow(), columns).unwrap()]);
@@ -120,12 +135,23 @@ fn one_step(step: &Step, input: &Schema, output: &Schema, row: &RecordBatch) -> 
     Ok(starts.flat_map(ends).map(window).collect())
 }
 
+/// The letters of a text, and a series up to the quotient of two columns.
+fn lists() -> Step {
+    let array = |ty: SqlType| SqlType::Array(Box::new(ty));
+    let nothing = Expr::Literal(Literal::null(SqlType::Varchar));
+    let letters =
+        Expr::Call { function: "string_to_array".into(), args: vec![column(2), nothing], ty: array(SqlType::Varchar) };
+    let ends = vec![number(1), Expr::binary(BinaryOp::Modulo, ratio(), number(7))];
+    let series = Expr::Call { function: "__series".into(), args: ends, ty: array(SqlType::BigInt) };
+    Step::Unnest(vec![("letter".into(), letters), ("n".into(), series)])
+}
+
 fn random_spec(random: &mut Random) -> ChainSpec {
     let mut steps = Vec::new();
     for _ in 0..random.below(4) {
         // Columns 0 to 3 keep their types through every step.
         let step_us = random.between(1, 10);
-        steps.push(match random.below(6) {
+        steps.push(match random.below(8) {
             0 => Step::Filter(Expr::binary(BinaryOp::Less, column(0), column(1))),
             1 => Step::Filter(Expr::binary(BinaryOp::GreaterEqual, ratio(), number(0))),
             2 => Step::Project(vec![
@@ -135,6 +161,7 @@ fn random_spec(random: &mut Random) -> ChainSpec {
                 ("ts".into(), column(3)),
             ]),
             3 => Step::Repeat(Expr::binary(BinaryOp::Modulo, column(0), number(random.between(0, 4)))),
+            6 => lists(),
             4 => Step::Tumble { time: 3, size_us: random.between(1, 30), offset_us: random.between(-9, 9) },
             5 => Step::Cumulate {
                 time: 3,

@@ -18,6 +18,7 @@ mod session;
 mod single;
 mod top;
 mod union;
+mod unnest;
 mod window;
 
 use datafusion::logical_expr::{Distinct, LogicalPlan};
@@ -30,6 +31,7 @@ use super::asof::AsofJoin;
 use super::build::{Builder, Stream};
 use super::repeat::Repeat;
 use super::single::SingleRow;
+use super::unnest::Unnest;
 use super::view::EmitMode;
 use super::window::WindowAssign;
 use crate::base::{Error, Result};
@@ -75,6 +77,8 @@ impl Lowering {
                     self.asof(asof)
                 } else if let Some(repeat) = node.downcast_ref::<Repeat>() {
                     self.repeat(repeat)
+                } else if let Some(unnest) = node.downcast_ref::<Unnest>() {
+                    self.unnest(unnest)
                 } else {
                     Err(refused(extension.node.name(), "Leave it out."))
                 }
@@ -89,7 +93,7 @@ impl Lowering {
             LogicalPlan::Distinct(Distinct::On(_)) => Err(Error::internal("DISTINCT ON was not rewritten")),
             LogicalPlan::Subquery(_) => Err(refused("a sub-query in an expression", "Write it as a join.")),
             LogicalPlan::RecursiveQuery(_) => Err(refused("WITH RECURSIVE", "Write the levels out as joins.")),
-            LogicalPlan::Unnest(_) => Err(refused("UNNEST", "Give each element a row of its own in the source.")),
+            LogicalPlan::Unnest(_) => Err(Error::internal("UNNEST was planned by DataFusion")),
             LogicalPlan::Repartition(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 
 use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
 use super::BindMode;
+use super::set_functions;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::plan::ASOF;
 
@@ -170,6 +171,7 @@ impl Checker<'_> {
     fn factor(&self, factor: &TableFactor) -> Result<()> {
         let at = position(factor);
         match factor {
+            TableFactor::Table { name, args: Some(_), .. } if set_functions::name_of(name).is_some() => Ok(()),
             TableFactor::Table { version: Some(_), .. } => {
                 Err(refused("FOR SYSTEM_TIME AS OF", "Write it behind the relation on the right of a JOIN.", at))
             }
@@ -182,9 +184,6 @@ impl Checker<'_> {
                     || *with_ordinality =>
             {
                 Err(refused("this clause behind a relation", "Write the relation's name alone.", at))
-            }
-            TableFactor::UNNEST { .. } if self.stored() => {
-                Err(refused_stored("UNNEST", "Give each element a row of its own in the source.", at))
             }
             TableFactor::MatchRecognize { .. } => {
                 Err(refused("MATCH_RECOGNIZE", "Write the pattern as joins over time.", at))
@@ -211,6 +210,9 @@ impl Checker<'_> {
             [schema, name] if schema == "pg_catalog" => name.as_str(),
             _ => return Err(undefined(&parts.join("."), None, at)),
         };
+        if set_functions::list_function(name).is_some() {
+            return Ok(()); // Rewritten before it is planned.
+        }
         if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF].contains(&name) {
             return Ok(()); // Judged where they stand in FROM; elsewhere the planner does not find them.
         }

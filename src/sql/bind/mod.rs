@@ -15,7 +15,9 @@ mod names;
 mod operators;
 mod parameters;
 mod provider;
+mod set_functions;
 mod sets;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod ties;
@@ -174,6 +176,7 @@ fn plan_query(
     }
     limits::rewrite(&mut query)?;
     names::apply(&mut query);
+    set_functions::rewrite(&mut query)?;
     operators::rewrite(&mut query);
     let planner = SqlToRel::new_with_options(provider, options());
     let fields: Vec<Option<FieldRef>> = parameters.iter().map(|ty| ty.as_ref().map(parameter_field)).collect();
@@ -182,8 +185,11 @@ fn plan_query(
         context = context.with_prepare_param_data_types(fields);
     }
     let statement = ast::Statement::Query(Box::new(query));
-    let plan = planner.sql_statement_to_plan_with_context(statement, &mut context).and_then(resolve_grouping);
-    let plan = plan.and_then(sets::count_both_sides).and_then(|plan| limits::expand_ties(plan, provider.session));
+    let plan = planner.sql_statement_to_plan_with_context(statement, &mut context).and_then(spread::spread);
+    let plan = plan
+        .and_then(resolve_grouping)
+        .and_then(sets::count_both_sides)
+        .and_then(|plan| limits::expand_ties(plan, provider.session));
     planned(plan.and_then(|plan| ties::break_ties(plan, ties)))
 }
 

@@ -57,7 +57,7 @@ fn is_postgres_interval(value: &Value) -> bool {
     text.contains(':') || text.ends_with("ago") || text.starts_with('P')
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

@@ -18,6 +18,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::BindMode;
 use super::errors::carry;
+use super::set_functions::SetFunctions;
 use super::types::Types;
 use super::windows::Windows;
 use crate::base::{Error, Result, sqlstate};
@@ -40,7 +41,7 @@ pub(super) struct Provider<'a> {
     /// The catalog as the views that are being inlined see it, the innermost last.
     seen: RefCell<Vec<Catalog>>,
     depth: Cell<usize>,
-    windows: [Arc<dyn RelationPlanner>; 1],
+    relations: [Arc<dyn RelationPlanner>; 2],
 }
 
 impl<'a> Provider<'a> {
@@ -53,7 +54,7 @@ impl<'a> Provider<'a> {
             extra: None,
             seen: RefCell::default(),
             depth: Cell::new(0),
-            windows: [Arc::new(Windows)],
+            relations: [Arc::new(Windows), Arc::new(SetFunctions { mode })],
         }
     }
 
@@ -157,7 +158,7 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
-        &self.windows
+        &self.relations
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
@@ -167,6 +168,9 @@ impl ContextProvider for Provider<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if name == ASOF {
             return Some(asof_mark());
+        }
+        if name == super::spread::ROWS {
+            return Some(super::spread::rows_udf());
         }
         if name == super::limits::WITH_TIES {
             return Some(super::limits::with_ties_udf());

@@ -6,6 +6,7 @@ mod oracle;
 mod over;
 mod query;
 mod sets;
+mod spread;
 mod tables;
 mod top;
 

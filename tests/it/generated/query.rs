@@ -79,6 +79,11 @@ pub enum Feature {
     OverRows,
     OverRange,
     OverGroups,
+    Unnest,
+    Ordinality,
+    Series,
+    LateralLeft,
+    ListedRows,
 }
 
 impl Feature {
@@ -149,6 +154,11 @@ impl Feature {
         Feature::OverRows,
         Feature::OverRange,
         Feature::OverGroups,
+        Feature::Unnest,
+        Feature::Ordinality,
+        Feature::Series,
+        Feature::LateralLeft,
+        Feature::ListedRows,
     ];
 }
 
@@ -272,7 +282,7 @@ impl Generator {
 
     /// The view number `i` of its round.
     pub fn view(&mut self, random: &mut Random, i: usize) -> View {
-        let mut draft = match i % 20 {
+        let mut draft = match i % 21 {
             0 => self.projected(random),
             1 | 2 => self.grouped(random),
             3 => self.windowed(random, true),
@@ -283,6 +293,7 @@ impl Generator {
             12 | 13 => return self.set_operation(random, i),
             14..=16 => return self.top(random, i),
             17 | 18 => return self.over(random, i),
+            20 => self.spread(random),
             _ => return self.union(random, i),
         };
         if draft.reads.iter().any(|name| name.starts_with('v')) {
@@ -510,7 +521,7 @@ pub(super) fn projection(random: &mut Random, scope: &Scope) -> Vec<(String, Kin
 }
 
 /// GROUP BY some columns (none once in `global` times; 0: keys are optional, windows are there), and aggregates.
-fn group(random: &mut Random, scope: &Scope, draft: &mut Draft, global: u64) {
+pub(super) fn group(random: &mut Random, scope: &Scope, draft: &mut Draft, global: u64) {
     let is_global = global > 0 && random.one_in(global);
     draft.has(if is_global { Feature::GlobalAggregate } else { Feature::GroupBy });
     let keys = if is_global { 0 } else { random.between(i64::from(global > 0), 2) };
