@@ -7,6 +7,7 @@
 mod catalog;
 mod codec;
 mod dependencies;
+mod functions;
 mod names;
 mod relation;
 mod system;

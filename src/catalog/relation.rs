@@ -43,6 +43,8 @@ pub enum RelationKind {
     Faults(RelationId),
     /// The rows of a table or materialized view in another order, for reads. Not named by queries.
     Index(RelationId),
+    /// A function in SQL: its columns are its parameters, its name is told with their types. Not a relation that is read.
+    Function,
     /// A view of the system's own state.
     System,
 }
@@ -59,6 +61,7 @@ impl RelationKind {
             RelationKind::Late(_) => "late rows",
             RelationKind::Faults(_) => "faults",
             RelationKind::Index(_) => "index",
+            RelationKind::Function => "function",
             RelationKind::System => "system view",
         }
     }
@@ -71,6 +74,7 @@ impl RelationKind {
             | RelationKind::View
             | RelationKind::MaterializedView
             | RelationKind::Index(_)
+            | RelationKind::Function
             | RelationKind::Sink => true,
             RelationKind::Late(_) | RelationKind::Faults(_) | RelationKind::System => false,
         }
@@ -84,6 +88,7 @@ impl RelationKind {
             | RelationKind::View
             | RelationKind::MaterializedView
             | RelationKind::Index(_)
+            | RelationKind::Function
             | RelationKind::Sink => schemas::PUBLIC,
             RelationKind::Late(_) => schemas::LATE,
             RelationKind::Faults(_) => schemas::FAULTS,
@@ -100,6 +105,7 @@ impl RelationKind {
             | RelationKind::View
             | RelationKind::MaterializedView
             | RelationKind::Sink
+            | RelationKind::Function
             | RelationKind::System => None,
         }
     }
@@ -226,6 +232,7 @@ impl Relation {
             RelationKind::MaterializedView => "It is a materialized view: name it with MATERIALIZED VIEW.",
             RelationKind::Sink => "It is a sink: name it with SINK.",
             RelationKind::Index(_) => "It is an index: name it with INDEX.",
+            RelationKind::Function => "It is a function: name it with FUNCTION.",
         };
         error.with_code(sqlstate::WRONG_OBJECT_TYPE).with_hint(hint)
     }

@@ -1,6 +1,7 @@
 //! Authoring: what a CREATE statement makes of the catalog: names bound, graphs planned. Touches nothing, so that
 //! statements, EXPLAIN and `millstream check` share it.
 
+mod function;
 mod index;
 
 use std::collections::BTreeSet;
@@ -90,6 +91,7 @@ impl Author<'_> {
             Sql::CreateMaterializedView(create) => self.materialized_view(create),
             Sql::CreateSink(create) => self.sink(create),
             Sql::CreateIndex(create) => self.index(create),
+            Sql::CreateFunction(create) => self.function(create),
             _ => Err(Error::internal("statement creates nothing")),
         }
     }

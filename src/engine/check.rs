@@ -53,7 +53,7 @@ impl Checker {
 
     fn drop_relations(&mut self, statement: &sql::Drop) -> Result<()> {
         for name in &statement.names {
-            match self.catalog.resolve(name.schema.as_deref(), &name.name) {
+            match super::session::named(&self.catalog, Some(statement.kind), name) {
                 Ok(found) => {
                     let ddl = Ddl::Drop { relations: vec![found.id], cascade: statement.cascade };
                     ddl.apply(&mut self.catalog)?;
@@ -81,6 +81,7 @@ impl SqlChecker for Checker {
             | Sql::CreateView(_)
             | Sql::CreateMaterializedView(_)
             | Sql::CreateIndex(_)
+            | Sql::CreateFunction(_)
             | Sql::CreateSink(_) => {
                 let author = Author {
                     catalog: &self.catalog,
@@ -114,7 +115,7 @@ impl SqlChecker for Checker {
                 return self.check(&inner);
             }
             Sql::Subscribe(subscribe) => self.known(&subscribe.relation)?,
-            Sql::Comment(comment) => self.known(&comment.name)?,
+            Sql::Comment(comment) => drop(super::session::named(&self.catalog, comment.kind, &comment.name)?),
             Sql::Rename(_) => {
                 return Err(Error::unsupported("RENAME is not checked")
                     .with_hint("Give the object its name in its CREATE statement."));

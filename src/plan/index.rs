@@ -26,6 +26,7 @@ pub fn plan_index(relation: &Relation, index: RelationId, columns: &[usize]) -> 
         | RelationKind::Late(_)
         | RelationKind::Faults(_)
         | RelationKind::Index(_)
+        | RelationKind::Function
         | RelationKind::System => {
             return Err(Error::invalid(format!("{} cannot be indexed", relation.title()))
                 .with_code(sqlstate::WRONG_OBJECT_TYPE)

@@ -235,7 +235,11 @@ pub fn plan_sink(relation: &Relation, sink: RelationId) -> Result<Graph> {
         RelationKind::Table | RelationKind::MaterializedView | RelationKind::Late(_) | RelationKind::Faults(_) => {
             NodeKind::Relation(RelationInput { relation: relation.id })
         }
-        RelationKind::View | RelationKind::Sink | RelationKind::Index(_) | RelationKind::System => {
+        RelationKind::View
+        | RelationKind::Sink
+        | RelationKind::Index(_)
+        | RelationKind::Function
+        | RelationKind::System => {
             return Err(Error::unsupported(format!("a sink from {} is not supported", relation.title())).with_hint(
                 "Write CREATE SINK ... AS SELECT * FROM the view, or name a source, table or materialized view.",
             ));

@@ -10,7 +10,8 @@ mod rename;
 mod statement;
 
 pub use bind::{
-    BindMode, Binder, BoundChange, BoundConflict, BoundInsert, BoundQuery, RelationDefinition, WatermarkDefinition,
+    BindMode, Binder, BoundChange, BoundConflict, BoundFunction, BoundInsert, BoundQuery, RelationDefinition,
+    WatermarkDefinition,
 };
 pub use declared::{Declared, declared_columns};
 pub use options::{

@@ -1,6 +1,7 @@
 //! What a statement says, before any name in it is looked up.
 
 mod ddl;
+mod function;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,6 +9,7 @@ use std::fmt;
 use sqlparser::ast;
 
 pub use ddl::{Comment, CreateIndex, CreateSchema, DropSchema, Rename};
+pub use function::{CreateFunction, FunctionParameter};
 pub use sqlparser::ast::Query;
 
 /// One statement of a text, with where it stands.
@@ -58,9 +60,11 @@ pub enum Statement {
     CreateSink(CreateSink),
     /// `CREATE INDEX`.
     CreateIndex(CreateIndex),
+    /// `CREATE FUNCTION`.
+    CreateFunction(Box<CreateFunction>),
     /// `CREATE SCHEMA`.
     CreateSchema(CreateSchema),
-    /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | SINK | INDEX`.
+    /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | SINK | INDEX | FUNCTION`.
     Drop(Drop),
     /// `DROP SCHEMA`.
     DropSchema(DropSchema),
@@ -121,6 +125,8 @@ pub enum ObjectKind {
     Sink,
     /// An index.
     Index,
+    /// A function.
+    Function,
 }
 
 impl fmt::Display for ObjectKind {
@@ -132,6 +138,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::MaterializedView => "materialized view",
             ObjectKind::Sink => "sink",
             ObjectKind::Index => "index",
+            ObjectKind::Function => "function",
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::types::RelationId;
 use super::super::api::{Notice, Outcome};
 use super::super::ddl::Ddl;
 use super::Work;
-use super::show::is_kind;
+use super::show::{is_kind, named};
 
 impl Work<'_> {
     /// CREATE SCHEMA.
@@ -47,7 +47,7 @@ impl Work<'_> {
     /// COMMENT ON.
     pub(super) async fn comment(&mut self, comment: &Comment) -> Result<Outcome> {
         self.refuse_in_block("COMMENT")?;
-        let relation = self.resolve(&comment.name)?;
+        let relation = named(&self.catalog(), comment.kind, &comment.name)?;
         if let Some(kind) = comment.kind {
             is_kind(&relation, kind).map_err(|error| error.at(comment.name.position))?;
         }

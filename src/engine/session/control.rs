@@ -75,7 +75,11 @@ impl Work<'_> {
                 | RelationKind::Sink
                 | RelationKind::Late(_)
                 | RelationKind::Faults(_) => relations.push(found.id),
-                RelationKind::Source | RelationKind::View | RelationKind::Index(_) | RelationKind::System => {
+                RelationKind::Source
+                | RelationKind::View
+                | RelationKind::Index(_)
+                | RelationKind::Function
+                | RelationKind::System => {
                     return Err(Error::invalid(format!("nothing of {} can be waited for", found.title()))
                         .with_code(sqlstate::WRONG_OBJECT_TYPE)
                         .with_hint("Wait for a materialized view, a table or a sink.")

@@ -8,7 +8,7 @@ use super::super::author::{Author, Authored};
 use super::super::ddl::Ddl;
 use super::super::request::Request;
 use super::Work;
-use super::show::is_kind;
+use super::show::{is_kind, named};
 
 impl Work<'_> {
     /// CREATE SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK.
@@ -20,6 +20,7 @@ impl Work<'_> {
             Sql::CreateMaterializedView(create) => ("CREATE MATERIALIZED VIEW", &create.name, create.if_not_exists),
             Sql::CreateSink(create) => ("CREATE SINK", &create.name, create.if_not_exists),
             Sql::CreateIndex(create) => return self.create_index(statement, create).await,
+            Sql::CreateFunction(create) => ("CREATE FUNCTION", &create.name, false),
             _ => return Err(crate::base::Error::internal("statement creates nothing")),
         };
         self.refuse_in_block(tag)?;
@@ -68,7 +69,7 @@ impl Work<'_> {
         let catalog = self.catalog();
         let mut relations = Vec::new();
         for name in &statement.names {
-            match catalog.resolve(name.schema.as_deref(), &name.name) {
+            match named(&catalog, Some(statement.kind), name) {
                 Ok(relation) => {
                     is_kind(&relation, statement.kind).map_err(|error| error.at(name.position))?;
                     relations.push(relation.id);
@@ -76,7 +77,7 @@ impl Work<'_> {
                 Err(_) if statement.if_exists => {
                     self.notices.push(Notice::new(format!("{} \"{name}\" does not exist, skipping", statement.kind)));
                 }
-                Err(error) => return Err(error.at(name.position)),
+                Err(error) => return Err(error),
             }
         }
         if !relations.is_empty() {

@@ -10,6 +10,8 @@ mod show;
 mod subscribe;
 mod transaction;
 
+pub(super) use show::named;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -243,6 +245,7 @@ impl Work<'_> {
             | Sql::CreateView(_)
             | Sql::CreateMaterializedView(_)
             | Sql::CreateIndex(_)
+            | Sql::CreateFunction(_)
             | Sql::CreateSink(_) => self.create(statement).await,
             Sql::CreateSchema(create) => self.create_schema(create).await,
             Sql::DropSchema(drop) => self.drop_schema(drop).await,

@@ -60,6 +60,7 @@ pub(super) fn prepare(
         | Sql::CreateMaterializedView(_)
         | Sql::CreateSink(_)
         | Sql::CreateIndex(_)
+        | Sql::CreateFunction(_)
         | Sql::CreateSchema(_)
         | Sql::DropSchema(_)
         | Sql::Rename(_)
@@ -160,7 +161,11 @@ impl Work<'_> {
                     let rows = self.ask(|reply| Request::SystemView { name, reply }).await?;
                     given.insert(relation.id, rows);
                 }
-                RelationKind::Source | RelationKind::View | RelationKind::Sink | RelationKind::Index(_) => {}
+                RelationKind::Source
+                | RelationKind::View
+                | RelationKind::Sink
+                | RelationKind::Index(_)
+                | RelationKind::Function => {}
             }
         }
         given.extend(own);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use crate::base::Result;
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::{self, Declared, Name, ObjectKind, Show};
 use crate::types::{Column, Schema, SqlType};
 
@@ -50,6 +50,7 @@ fn statement_kind(kind: RelationKind) -> Option<ObjectKind> {
         RelationKind::MaterializedView => Some(ObjectKind::MaterializedView),
         RelationKind::Sink => Some(ObjectKind::Sink),
         RelationKind::Index(_) => Some(ObjectKind::Index),
+        RelationKind::Function => Some(ObjectKind::Function),
         RelationKind::Late(_) | RelationKind::Faults(_) | RelationKind::System => None,
     }
 }
@@ -60,6 +61,16 @@ pub(super) fn is_kind(relation: &Relation, kind: ObjectKind) -> Result<()> {
         Some(found) if found == kind => Ok(()),
         _ => Err(relation.is_not(&kind.to_string())),
     }
+}
+
+/// The relation, or function, that a statement about `kind` names.
+pub(in crate::engine) fn named(catalog: &Catalog, kind: Option<ObjectKind>, name: &Name) -> Result<Arc<Relation>> {
+    let schema = name.schema.as_deref();
+    let found = match kind {
+        Some(ObjectKind::Function) => catalog.resolve_function(schema, &name.name),
+        _ => catalog.resolve(schema, &name.name),
+    };
+    found.map_err(|error| if name.position > 0 { error.at(name.position) } else { error })
 }
 
 impl Work<'_> {
@@ -74,7 +85,7 @@ impl Work<'_> {
                 text_rows(&OBJECTS, names, "SHOW")
             }
             Show::Create { kind, name } => {
-                let relation = self.resolve(name)?;
+                let relation = named(&self.catalog(), *kind, name)?;
                 if let Some(kind) = kind {
                     is_kind(&relation, *kind)?;
                 }

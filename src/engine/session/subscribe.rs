@@ -49,6 +49,7 @@ fn check_published(relation: &Relation) -> Result<()> {
         RelationKind::Source => "Make a materialized view over it, and subscribe to that.",
         RelationKind::View => "Make it a materialized view, and subscribe to that.",
         RelationKind::Index(_) => "Subscribe to the relation whose index it is.",
+        RelationKind::Function => "Call it in the query of a materialized view, and subscribe to that.",
         RelationKind::Sink => "Subscribe to the relation that the sink sends.",
         RelationKind::System => "Read it with SELECT.",
     };

@@ -26,7 +26,7 @@ pub use lower::from_datafusion;
 pub use row_order::{keep_row_order, row_order, row_order_args};
 pub use rule::with_own_casts;
 pub use session::{error_from_datafusion, register_all, register_clock, session_config, session_state_builder};
-pub use udf::native_call;
+pub use udf::{SqlBody, native_call, sql_function};
 
 #[cfg(test)]
 mod tests;

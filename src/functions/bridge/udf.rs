@@ -29,19 +29,99 @@ pub(crate) enum Template {
     Native(String),
     /// A whole expression; its column `i` is argument `i`.
     Whole(Expr),
+    /// Functions of users: the one whose parameters fit the arguments best.
+    Sql(Vec<SqlBody>),
+}
+
+/// A function that a user wrote in SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SqlBody {
+    /// The types of its parameters.
+    pub parameters: Vec<SqlType>,
+    /// Its result; column `i` is parameter `i`.
+    pub body: Expr,
+}
+
+/// So many parts an expression may have once all functions of users are written out.
+const PARTS_MAX: usize = 50_000;
+
+/// The body that fits `args` best, with these in the places of its parameters.
+fn written_out(name: &str, bodies: &[SqlBody], args: &[Expr], input: &Schema) -> crate::base::Result<Expr> {
+    let types = args.iter().map(|arg| arg.ty(input)).collect::<crate::base::Result<Vec<_>>>()?;
+    let cost = |body: &SqlBody| {
+        let same = body.parameters.len() == args.len();
+        let each = args.iter().zip(&types).zip(&body.parameters);
+        let each = each.map(|((arg, ty), wanted)| parameter_cost(arg, ty, wanted));
+        each.sum::<Option<u32>>().filter(|_| same)
+    };
+    let best = bodies.iter().filter_map(|body| Some((cost(body)?, body))).min_by_key(|(cost, _)| *cost);
+    let Some((_, body)) = best else { return Err(crate::functions::native::missing(name, &types)) };
+    let given = args.iter().zip(&types).zip(&body.parameters).map(|((arg, ty), wanted)| match arg {
+        Expr::Literal(literal) if literal.value == crate::functions::Value::Null => {
+            Expr::Literal(Literal::null(wanted.clone()))
+        }
+        arg if ty == wanted => arg.clone(),
+        arg => arg.clone().cast(wanted.clone()),
+    });
+    let whole = body.body.substitute(&given.collect::<Vec<_>>());
+    let mut parts = 0;
+    whole.visit(&mut |_| parts += 1);
+    if parts > PARTS_MAX {
+        return Err(Error::limit(format!("function {name} makes the expression longer than {PARTS_MAX} parts"))
+            .with_code(crate::base::sqlstate::STATEMENT_TOO_COMPLEX)
+            .with_hint("Compute what is called more than once in a sub-query."));
+    }
+    Ok(whole)
+}
+
+/// What it costs to give `arg` for a parameter; `None` when it does not fit without an explicit cast.
+fn parameter_cost(arg: &Expr, ty: &SqlType, wanted: &SqlType) -> Option<u32> {
+    use crate::functions::Value;
+    match arg {
+        Expr::Literal(Literal { value: Value::Null, .. }) => return Some(0),
+        Expr::Literal(Literal { value: Value::Text(_), ty: SqlType::Varchar }) if *wanted != SqlType::Varchar => {
+            return Some(10);
+        }
+        Expr::Literal(Literal { value: Value::Integer(value), ty: SqlType::BigInt })
+            if *wanted == SqlType::Int && i32::try_from(*value).is_ok() =>
+        {
+            return Some(0);
+        }
+        _ => {}
+    }
+    if ty == wanted {
+        return Some(0);
+    }
+    let decimals = matches!((ty, wanted), (SqlType::Decimal { .. }, SqlType::Decimal { .. }));
+    let widens = decimals || crate::functions::typing::common(ty, wanted).as_ref() == Some(wanted);
+    let integer = matches!(ty, SqlType::SmallInt | SqlType::Int | SqlType::BigInt);
+    widens
+        .then_some(if integer && matches!(wanted, SqlType::Decimal { .. }) { 3 } else { 1 })
+        .or_else(|| (integer && matches!(wanted, SqlType::Decimal { .. })).then_some(3))
+}
+
+/// The functions of users called `name`, as DataFusion wants them.
+pub fn sql_function(name: &str, bodies: Vec<SqlBody>) -> Arc<ScalarUDF> {
+    IrUdf::new(name, Template::Sql(bodies)).into_udf()
+}
+
+fn is_series(name: &str) -> bool {
+    name == "__series"
+}
+
+fn has_series(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.visit(&mut |expr| found |= matches!(expr, Expr::Call { function, .. } if is_series(function)));
+    found
 }
 
 impl Template {
     fn makes_series(&self) -> bool {
-        let is_series = |name: &str| name == "__series";
         match self {
             Template::Operator(_) => false,
             Template::Native(name) => is_series(name),
-            Template::Whole(expr) => {
-                let mut found = false;
-                expr.visit(&mut |expr| found |= matches!(expr, Expr::Call { function, .. } if is_series(function)));
-                found
-            }
+            Template::Whole(expr) => has_series(expr),
+            Template::Sql(bodies) => bodies.iter().any(|body| has_series(&body.body)),
         }
     }
 }
@@ -94,6 +174,7 @@ impl IrUdf {
                 Ok(Expr::Call { function: name.clone(), args, ty: native.ty })
             }
             Template::Whole(expr) => Ok(expr.substitute(&args)),
+            Template::Sql(bodies) => written_out(&self.name, bodies, &args, input),
         }
     }
 
@@ -140,7 +221,11 @@ impl ScalarUDFImpl for IrUdf {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         // The functions of our table take NULL as what they want; operators and the older ones want a type.
-        let takes_null = matches!(&self.template, Template::Native(name) if scalar::exists(name));
+        let takes_null = match &self.template {
+            Template::Native(name) => scalar::exists(name),
+            Template::Sql(_) => true,
+            Template::Operator(_) | Template::Whole(_) => false,
+        };
         let known = types.iter().find(|ty| !ty.is_null()).cloned().unwrap_or(DataType::Int32);
         let types = types.iter().map(|ty| {
             if takes_null && ty.is_null() {

@@ -54,9 +54,11 @@ impl Lowering {
                 }
                 Ok(stream)
             }
-            RelationKind::View | RelationKind::Sink | RelationKind::Index(_) | RelationKind::System => {
-                Err(refused(&relation.title(), "Read a source, table or materialized view."))
-            }
+            RelationKind::View
+            | RelationKind::Sink
+            | RelationKind::Index(_)
+            | RelationKind::Function
+            | RelationKind::System => Err(refused(&relation.title(), "Read a source, table or materialized view.")),
         }
     }
 }

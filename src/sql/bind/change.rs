@@ -455,14 +455,14 @@ impl Binder<'_> {
     /// An expression over the columns of `input`.
     pub(super) fn expression(
         &self,
-        provider: &mut Provider<'_>,
+        provider: &Provider<'_>,
         expression: ast::Expr,
         input: &LogicalPlan,
     ) -> Result<Expr> {
-        super::check::check(&expression, provider.mode, self.session)?;
+        super::check::check(&expression, provider)?;
         let mut expression = expression;
         super::operators::rewrite(&mut expression);
-        let planner = datafusion::sql::planner::SqlToRel::new_with_options(&*provider, super::options());
+        let planner = datafusion::sql::planner::SqlToRel::new_with_options(provider, super::options());
         let mut context = datafusion::sql::planner::PlannerContext::new();
         planned(planner.sql_to_expr(expression, input.schema(), &mut context))
     }

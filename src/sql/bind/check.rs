@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::Volatility;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinOperator, LimitClause, Query,
@@ -11,6 +10,7 @@ use sqlparser::ast::{
 
 use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
 use super::BindMode;
+use super::provider::Provider;
 use super::set_functions;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::plan::ASOF;
@@ -19,19 +19,18 @@ use crate::plan::ASOF;
 const FROM_MAX: usize = 200;
 
 /// Refuses functions that do not exist, and what cannot be kept up to date when `mode` is stored.
-pub(super) fn check<T: Visit>(node: &T, mode: BindMode, session: &SessionState) -> Result<()> {
-    match node.visit(&mut Checker { mode, session }) {
+pub(super) fn check<T: Visit>(node: &T, provider: &Provider<'_>) -> Result<()> {
+    match node.visit(&mut Checker { provider }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Checker<'a> {
-    mode: BindMode,
-    session: &'a SessionState,
+struct Checker<'a, 'b> {
+    provider: &'a Provider<'b>,
 }
 
-impl Visitor for Checker<'_> {
+impl Visitor for Checker<'_, '_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
@@ -75,9 +74,9 @@ fn refused_stored(what: &str, rewrite: &str, at: usize) -> Error {
     if at > 0 { error.at(at) } else { error }
 }
 
-impl Checker<'_> {
+impl Checker<'_, '_> {
     fn stored(&self) -> bool {
-        self.mode == BindMode::Stored
+        self.provider.mode == BindMode::Stored
     }
 
     fn query(&self, query: &Query) -> Result<()> {
@@ -208,6 +207,7 @@ impl Checker<'_> {
         let name = match parts.as_slice() {
             [name] => name.as_str(),
             [schema, name] if schema == "pg_catalog" => name.as_str(),
+            [schema, name] if !self.provider.functions(Some(schema), name).is_empty() => return Ok(()),
             _ => return Err(undefined(&parts.join("."), None, at)),
         };
         if set_functions::list_function(name).is_some() {
@@ -223,14 +223,18 @@ impl Checker<'_> {
                 )
                 .at(mark));
         }
-        let scalar = self.session.scalar_functions().get(name);
-        let aggregate = self.session.aggregate_functions().get(name);
-        let over = self.session.window_functions().get(name);
+        let session = self.provider.session;
+        let scalar = session.scalar_functions().get(name);
+        let aggregate = session.aggregate_functions().get(name);
+        let over = session.window_functions().get(name);
         if scalar.is_none()
             && aggregate.is_none()
             && over.is_none()
-            && !self.session.higher_order_functions().contains_key(name)
+            && !session.higher_order_functions().contains_key(name)
         {
+            if !self.provider.functions(None, name).is_empty() {
+                return Ok(());
+            }
             return Err(undefined(name, self.nearest(name), at));
         }
         if !self.stored() {
@@ -265,10 +269,11 @@ impl Checker<'_> {
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
-        let scalars = self.session.scalar_functions().keys();
-        let aggregates = self.session.aggregate_functions().keys();
+        let scalars = self.provider.session.scalar_functions().keys();
+        let aggregates = self.provider.session.aggregate_functions().keys();
         let mut known: Vec<&str> =
             scalars.chain(aggregates).map(String::as_str).filter(|name| !name.starts_with("__")).collect();
+        known.extend(self.provider.catalog.function_names());
         known.sort_unstable();
         did_you_mean(name, known)
     }

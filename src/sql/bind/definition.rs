@@ -179,10 +179,30 @@ impl Binder<'_> {
 
     /// An expression over rows of `input`, in the IR.
     fn bound_expression(&self, expression: &ast::Expr, input: &Schema) -> Result<Expr> {
-        let mut provider = Provider::new(self.catalog, self.session, BindMode::Stored);
+        let provider = Provider::new(self.catalog, self.session, BindMode::Stored);
+        let value = self.expression_over(&provider, expression, input)?;
+        let named = provider.named.into_inner();
+        if let Some(function) = named.values().next() {
+            return Err(Error::unsupported(format!(
+                "{} cannot stand in the definition of a relation",
+                function.title()
+            ))
+            .with_hint("Write its expression out, or call it in a view over the relation.")
+            .at(position(expression, 1)));
+        }
+        Ok(value)
+    }
+
+    /// An expression over rows of `input`, in the IR, with the names that `provider` knows.
+    pub(super) fn expression_over(
+        &self,
+        provider: &Provider<'_>,
+        expression: &ast::Expr,
+        input: &Schema,
+    ) -> Result<Expr> {
         let schema = Arc::new(planned(DFSchema::try_from(input.arrow().as_ref().clone()))?);
         let plan = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::clone(&schema) });
-        let bound = self.expression(&mut provider, expression.clone(), &plan)?;
+        let bound = self.expression(provider, expression.clone(), &plan)?;
         let context = SimplifyContext::builder().with_config_options(Arc::clone(self.session.config_options())).build();
         let coerced = planned(ExprSimplifier::new(context).coerce(bound, &schema))?;
         from_datafusion(&coerced, &schema).map_err(|error| error.at(position(expression, 1)))

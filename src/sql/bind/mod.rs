@@ -9,6 +9,7 @@ mod check;
 mod conflict;
 mod definition;
 mod errors;
+mod function;
 mod legacy;
 mod limits;
 mod names;
@@ -46,6 +47,8 @@ use crate::types::{Column as TypedColumn, Schema, SqlType};
 
 pub use change::{BoundChange, BoundConflict, BoundInsert};
 pub use definition::{RelationDefinition, WatermarkDefinition};
+pub use function::{BoundFunction, function_signature};
+pub(super) use provider::without_position;
 
 /// What a query is bound for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +173,7 @@ fn plan_query(
 ) -> Result<LogicalPlan> {
     legacy::rewrite(&mut query)?;
     versions::rewrite(&mut query, provider.catalog)?;
-    check::check(&query, provider.mode, provider.session)?;
+    check::check(&query, provider)?;
     if provider.mode == BindMode::Stored && !limits::order_matters(&query) {
         query.order_by = None; // A kept relation has no order.
     }

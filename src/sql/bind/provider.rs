@@ -69,7 +69,7 @@ impl<'a> Provider<'a> {
         };
         self.named.borrow_mut().insert(relation.id, Arc::clone(&relation));
         match relation.kind {
-            RelationKind::Sink | RelationKind::Index(_) => {
+            RelationKind::Sink | RelationKind::Index(_) | RelationKind::Function => {
                 Err(Error::invalid(format!("{} cannot be read", relation.title()))
                     .with_code(sqlstate::WRONG_OBJECT_TYPE)
                     .with_hint("Read the relation of which it is made."))
@@ -93,6 +93,21 @@ impl<'a> Provider<'a> {
 
     /// The plan of a view, bound anew from its text.
     fn view(&self, relation: &Relation) -> Result<LogicalPlan> {
+        let plan = self.inside(relation, || super::view_plan(self, relation));
+        // A place in the view's text is none in the statement's.
+        plan.map_err(|error| without_position(error).context(format!("in {}", relation.title())))
+    }
+
+    /// The functions of users called `name`.
+    pub(super) fn functions(&self, schema: Option<&str>, name: &str) -> Vec<Arc<Relation>> {
+        match self.seen.borrow().last() {
+            Some(catalog) => catalog.functions(schema, name),
+            None => self.catalog.functions(schema, name),
+        }
+    }
+
+    /// What `work` gives where names are looked up as the statement of `relation` did.
+    pub(super) fn inside<T>(&self, relation: &Relation, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let depth = self.depth.get();
         if depth >= VIEW_DEPTH_MAX {
             return Err(Error::limit(format!("views are built on views more than {VIEW_DEPTH_MAX} deep"))
@@ -103,16 +118,15 @@ impl<'a> Provider<'a> {
         let public = [schemas::PUBLIC.to_string()];
         let path = if relation.search_path.is_empty() { &public } else { relation.search_path.as_slice() };
         self.seen.borrow_mut().push(self.catalog.along(path));
-        let plan = super::view_plan(self, relation);
+        let made = work();
         self.seen.borrow_mut().pop();
         self.depth.set(depth);
-        // A place in the view's text is none in the statement's.
-        plan.map_err(|error| without_position(error).context(format!("in {}", relation.title())))
+        made
     }
 }
 
 /// The same error, without its position.
-fn without_position(error: Error) -> Error {
+pub(in crate::sql) fn without_position(error: Error) -> Error {
     let mut bare = Error::new(error.kind(), error.message()).with_code(error.sqlstate());
     if let Some(detail) = error.detail() {
         bare = bare.with_detail(detail);
@@ -172,10 +186,20 @@ impl ContextProvider for Provider<'_> {
         if name == super::spread::ROWS {
             return Some(super::spread::rows_udf());
         }
+        if let Some(known) = self.session.scalar_functions().get(name) {
+            return Some(Arc::clone(known));
+        }
         if name == super::limits::WITH_TIES {
             return Some(super::limits::with_ties_udf());
         }
-        self.session.scalar_functions().get(name).map(Arc::clone)
+        let (schema, name) = name.rsplit_once('.').map_or((None, name), |(schema, name)| (Some(schema), name));
+        let found = self.functions(schema, name);
+        if found.is_empty() {
+            return None;
+        }
+        self.named.borrow_mut().extend(found.iter().map(|function| (function.id, Arc::clone(function))));
+        // Their statements were bound when they were created, and what these name is still there.
+        super::function::user_function(self, name, &found).ok()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

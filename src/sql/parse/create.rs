@@ -10,6 +10,7 @@ use super::super::statement::{
 use super::clauses;
 use super::cursor::Cursor;
 use super::ddl;
+use super::function;
 use super::refusals;
 use crate::base::{Error, Result};
 
@@ -59,6 +60,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if cursor.take_words(&["index"]) {
         refuse_replace("INDEX")?;
         return ddl::index(cursor);
+    }
+    if cursor.take_words(&["function"]) {
+        return function::create(cursor, or_replace);
     }
     if cursor.take_words(&["schema"]) {
         refuse_replace("SCHEMA")?;
@@ -274,6 +278,7 @@ pub(super) fn object_kind(cursor: &mut Cursor<'_>, plural: bool) -> Option<Objec
         ("view", ObjectKind::View),
         ("sink", ObjectKind::Sink),
         ("index", ObjectKind::Index),
+        ("function", ObjectKind::Function),
     ];
     let spelled = |word: &str| match (plural, word) {
         (false, word) => word.to_string(),
@@ -286,6 +291,11 @@ pub(super) fn object_kind(cursor: &mut Cursor<'_>, plural: bool) -> Option<Objec
     kinds.iter().find(|(word, _)| cursor.take_words(&[&spelled(word)])).map(|(_, kind)| *kind)
 }
 
+/// The name of an object of `kind`.
+pub(super) fn name_of(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Name> {
+    if kind == ObjectKind::Function { function::named(cursor) } else { cursor.name() }
+}
+
 pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.advance();
     let what = cursor.position();
@@ -296,9 +306,9 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Err(refusals::drop(cursor, what));
     };
     let if_exists = cursor.take_words(&["if", "exists"]);
-    let mut names = vec![cursor.name()?];
+    let mut names = vec![name_of(cursor, kind)?];
     while cursor.take(&Token::Comma) {
-        names.push(cursor.name()?);
+        names.push(name_of(cursor, kind)?);
     }
     let cascade = cursor.take_words(&["cascade"]);
     if !cascade {

@@ -2,8 +2,8 @@
 
 use sqlparser::tokenizer::Token;
 
-use super::super::statement::{Comment, CreateIndex, CreateSchema, DropSchema, Name, Rename, Statement};
-use super::create::object_kind;
+use super::super::statement::{Comment, CreateIndex, CreateSchema, DropSchema, Name, ObjectKind, Rename, Statement};
+use super::create::{name_of, object_kind};
 use super::cursor::{Cursor, fold, object_name};
 use crate::base::{Error, Result};
 
@@ -87,6 +87,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let word = cursor.peek_word().unwrap_or_default().to_uppercase();
         return Err(refused(format!("ALTER {word}").trim_end().to_string()));
     };
+    if kind == ObjectKind::Function {
+        return Err(refused("ALTER FUNCTION".to_string()));
+    }
     let if_exists = cursor.take_words(&["if", "exists"]);
     let name = cursor.name()?;
     if !cursor.take_words(&["rename", "to"]) {
@@ -107,7 +110,7 @@ pub(super) fn comment(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let Some(kind) = object_kind(cursor, false) else {
             return Err(cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, INDEX or COLUMN"));
         };
-        (Some(kind), cursor.name()?, None)
+        (Some(kind), name_of(cursor, kind)?, None)
     };
     cursor.expect_words(&["is"])?;
     let text = match cursor.peek_nth(0) {

@@ -6,6 +6,7 @@ mod create;
 mod cursor;
 mod ddl;
 mod dml;
+mod function;
 mod refusals;
 mod session;
 #[cfg(test)]

@@ -49,8 +49,8 @@ pub(super) fn create(cursor: &Cursor<'_>, position: usize) -> Error {
         "temporary" | "temp" | "unlogged" | "global" | "local" | "recursive" | "external" | "foreign" => {
             "Write CREATE TABLE or CREATE VIEW alone."
         }
-        "function" | "aggregate" | "procedure" | "trigger" | "rule" => {
-            "Write the expression into a view: CREATE VIEW v AS SELECT ..."
+        "aggregate" | "procedure" | "trigger" | "rule" => {
+            "Write the expression into a view, or CREATE FUNCTION ... LANGUAGE sql."
         }
         "type" | "domain" | "sequence" | "extension" | "collation" | "cast" | "operator" => {
             "Use the built-in types and functions."
@@ -70,7 +70,7 @@ pub(super) fn drop(cursor: &Cursor<'_>, position: usize) -> Error {
     match cursor.peek_word() {
         Some(word) if matches!(cursor.peek_nth(1), Some(Token::Word(_))) => refused(
             &format!("DROP {}", word.to_uppercase()),
-            "DROP takes SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, INDEX and SCHEMA.",
+            "DROP takes SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, INDEX, FUNCTION and SCHEMA.",
             position,
         ),
         _ => cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK"),

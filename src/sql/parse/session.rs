@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::super::statement::{Copy, CopyFormat, CopyFrom, Options, Set, Show, Statement, Subscribe};
 use super::clauses;
-use super::create::object_kind;
+use super::create::{name_of, object_kind};
 use super::cursor::Cursor;
 use crate::base::{Error, Result};
 
@@ -151,7 +151,11 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.advance();
     if cursor.take_words(&["create"]) {
         let kind = object_kind(cursor, false);
-        return Ok(Statement::Show(Show::Create { kind, name: cursor.name()? }));
+        let name = match kind {
+            Some(kind) => name_of(cursor, kind)?,
+            None => cursor.name()?,
+        };
+        return Ok(Statement::Show(Show::Create { kind, name }));
     }
     if let Some(kind) = object_kind(cursor, true) {
         return Ok(Statement::Show(Show::Objects(kind)));
