@@ -10,6 +10,7 @@ mod conflict;
 mod definition;
 mod errors;
 mod function;
+mod hidden_order;
 mod legacy;
 mod limits;
 mod names;
@@ -23,6 +24,7 @@ mod spread;
 mod tests;
 mod ties;
 mod types;
+mod using;
 mod versions;
 mod windows;
 
@@ -178,7 +180,9 @@ fn plan_query(
         query.order_by = None; // A kept relation has no order.
     }
     limits::rewrite(&mut query)?;
+    using::rewrite(&mut query);
     names::apply(&mut query);
+    hidden_order::rewrite(&mut query);
     set_functions::rewrite(&mut query)?;
     operators::rewrite(&mut query);
     let planner = SqlToRel::new_with_options(provider, options());

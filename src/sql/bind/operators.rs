@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, Select, SelectItem, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 /// Digits of the widest numeric.
@@ -32,7 +32,17 @@ impl VisitorMut for Rewriter {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                integer(expr);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        integers(expr);
         let taken = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
         *expr = rewritten(taken);
         ControlFlow::Continue(())
@@ -50,6 +60,50 @@ fn number(digits: &str) -> Expr {
 fn cast(expr: Expr, data_type: sqlparser::ast::DataType) -> Expr {
     let kind = sqlparser::ast::CastKind::Cast;
     Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// A bare whole number that fits 32 bits is an `integer`: to DataFusion's planner it is a bigint, which shows where nothing
+/// stands beside it that has another type.
+fn integer(expr: &mut Expr) {
+    let digits = match &*expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => expr.as_ref(),
+        other => other,
+    };
+    let Expr::Value(value) = digits else { return };
+    let Value::Number(digits, _) = &value.value else { return };
+    if digits.parse::<i32>().is_ok() {
+        let taken = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
+        *expr = cast(taken, sqlparser::ast::DataType::Integer(None));
+    }
+}
+
+/// Bare whole numbers where they give an expression its type.
+fn integers(expr: &mut Expr) {
+    const OF_ARGUMENTS: [&str; 6] = ["coalesce", "greatest", "least", "nullif", "mod", "to_hex"];
+    match expr {
+        Expr::Case { conditions, else_result, .. } => {
+            conditions.iter_mut().for_each(|when| integer(&mut when.result));
+            else_result.iter_mut().for_each(|otherwise| integer(otherwise));
+        }
+        Expr::BinaryOp {
+            left, op: BinaryOperator::PGBitwiseShiftLeft | BinaryOperator::PGBitwiseShiftRight, ..
+        } => {
+            integer(left);
+        }
+        Expr::Function(function) => {
+            let FunctionArguments::List(list) = &mut function.args else { return };
+            let [name] = function.name.0.as_slice() else { return };
+            let Some(name) = name.as_ident().map(super::super::parse::fold) else { return };
+            if OF_ARGUMENTS.contains(&name.as_str()) {
+                for arg in &mut list.args {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+                        integer(expr);
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn is_postgres_interval(value: &Value) -> bool {
