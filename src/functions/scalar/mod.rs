@@ -210,8 +210,7 @@ fn shown(name: &str) -> &str {
     name.strip_prefix("__").unwrap_or(name)
 }
 
-/// Functions that give another value, not only another type, for the same number in more bits: the binder has told their
-/// bare whole numbers from those that were cast to bigint.
+/// Functions that give another value for the same number in more bits; the binder types their bare whole numbers.
 const BY_WIDTH: [&str; 3] = ["to_hex", "__shift_left", "__shift_right"];
 
 /// The types of a call's arguments, where a constant that fits 32 bits is an integer as PostgreSQL reads it. A constant

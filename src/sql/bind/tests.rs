@@ -59,12 +59,12 @@ fn columns(sql: &str) -> String {
 #[test]
 fn columns_have_postgres_names() {
     for (sql, expected) in [
-        ("SELECT 1", "?column? bigint"),
-        ("SELECT 1, 1, 'a'", "?column? bigint, ?column? bigint, ?column? character varying"),
+        ("SELECT 1", "?column? integer"),
+        ("SELECT 1, 1, 'a'", "?column? integer, ?column? integer, ?column? character varying"),
         ("SELECT count(*), count(*) FROM bids", "count bigint, count bigint"),
         ("SELECT price, price FROM bids", "price bigint, price bigint"),
         ("SELECT price::int, '1'::bigint FROM bids", "price integer, int8 bigint"),
-        ("SELECT CASE WHEN true THEN 1 END", "case bigint"),
+        ("SELECT CASE WHEN true THEN 1 END", "case integer"),
         ("SELECT max(price) FROM bids GROUP BY auction HAVING max(price) > 1 ORDER BY max(price)", "max bigint"),
         ("SELECT x.max FROM (SELECT max(price) FROM bids) x", "max bigint"),
         ("SELECT * FROM dear", "a bigint, p bigint"),
