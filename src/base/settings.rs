@@ -43,8 +43,8 @@ impl Setting {
 pub const VARIABLE_PREFIX: &str = "MILLSTREAM_";
 
 /// Variables with our prefix that are no settings: of the scripts, the tests and the crash test.
-const OTHER_VARIABLES: [&str; 11] =
-    ["CONFIG", "CACHE", "FLIGHTS", "PHASE_FILE", "SEED", "FULL", "BLESS", "CASES", "QUERIES", "CYCLES", "SLT"];
+const OTHER_VARIABLES: [&str; 12] =
+    ["CONFIG", "CACHE", "FLIGHTS", "PHASE_FILE", "SEED", "FULL", "BLESS", "CASES", "QUERIES", "CYCLES", "SLT", "KEEP"];
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:literal;)*) => {
