@@ -12,11 +12,13 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::Transformed;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::{Alias, Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::{
-    Distinct, DistinctOn, Expr, Limit, LogicalPlan, Projection, Sort, Window, WindowFrame, WindowFrameUnits,
+    Distinct, DistinctOn, Expr, ExprSchemable, Limit, LogicalPlan, Projection, Sort, Window, WindowFrame,
+    WindowFrameBound, WindowFrameUnits,
 };
 
 use crate::functions::row_order;
@@ -82,8 +84,36 @@ fn function_of(expr: &Expr) -> Option<&WindowFunction> {
     }
 }
 
+/// RANGE without offsets is GROUPS: both end with peers. DataFusion knows RANGE only over types with a difference.
+fn with_groups(expr: Expr, input: &LogicalPlan) -> Result<Expr> {
+    let changed = expr.transform_down(|expr| {
+        let Expr::WindowFunction(mut function) = expr else { return Ok(Transformed::no(expr)) };
+        let frame = &function.params.window_frame;
+        let open = |bound: &WindowFrameBound| bound.is_unbounded() || *bound == WindowFrameBound::CurrentRow;
+        let Some(first) = function.params.order_by.first() else {
+            return Ok(Transformed::no(Expr::WindowFunction(function)));
+        };
+        let ty = first.expr.get_type(input.schema())?;
+        let fits = frame.units == WindowFrameUnits::Range && open(&frame.start_bound) && open(&frame.end_bound);
+        if !fits || !matches!(ty, DataType::Time64(_) | DataType::Binary) {
+            return Ok(Transformed::no(Expr::WindowFunction(function)));
+        }
+        function.params.window_frame.units = WindowFrameUnits::Groups;
+        Ok(Transformed::yes(Expr::WindowFunction(function)))
+    })?;
+    Ok(changed.data)
+}
+
 /// Functions that see rows in order get their own node; they keep their names.
-fn over(window: Window) -> Result<Transformed<LogicalPlan>> {
+fn over(mut window: Window) -> Result<Transformed<LogicalPlan>> {
+    let functions = std::mem::take(&mut window.window_expr).into_iter();
+    window.window_expr = functions
+        .map(|expr| {
+            let name = expr.schema_name().to_string();
+            let grouped = with_groups(expr.clone(), &window.input)?;
+            Ok(if grouped == expr { expr } else { grouped.unalias().alias(name) })
+        })
+        .collect::<Result<_>>()?;
     let kind = |expr: &Expr| function_of(expr).map_or(Sees::Nothing, sees);
     if window.window_expr.iter().all(|expr| kind(expr) == Sees::Nothing) {
         return Ok(Transformed::no(LogicalPlan::Window(window)));
