@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use millstream::base::clock::SystemClock;
+use millstream::base::clock::{Clock, FileClock, SystemClock};
 use millstream::base::{Result, Settings};
 use millstream::cli::{self, Launch};
 use millstream::engine::{Checker, Engine, SqlChecker, SqlEngine};
@@ -16,7 +16,11 @@ struct Real;
 
 impl Launch for Real {
     fn engine(&self, settings: &Settings) -> Result<Arc<dyn SqlEngine>> {
-        Ok(Arc::new(Engine::start(settings.clone(), Arc::new(SystemClock::default()))?))
+        let clock: Arc<dyn Clock> = match settings.clock_file.as_str() {
+            "" => Arc::new(SystemClock::default()),
+            path => Arc::new(FileClock::new(path)),
+        };
+        Ok(Arc::new(Engine::start(settings.clone(), clock)?))
     }
 
     fn checker(&self, settings: &Settings) -> Result<Box<dyn SqlChecker>> {

@@ -1,6 +1,7 @@
 //! The clock: the only place that asks the operating system what time it is. Sync rooms never see it; a test gives
 //! [`ManualClock`] instead.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -73,9 +74,50 @@ impl Clock for ManualClock {
     }
 }
 
+/// The system's clock, unless a file says otherwise: for tests of what the clock does over processes that come and go.
+/// The file holds a time such as `2026-01-31 12:00:00`, in UTC.
+#[derive(Debug)]
+pub struct FileClock {
+    path: PathBuf,
+    system: SystemClock,
+}
+
+impl FileClock {
+    /// The clock that `path` may set.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        FileClock { path: path.into(), system: SystemClock::default() }
+    }
+
+    fn reading_us(&self) -> Option<i64> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        let at = chrono::NaiveDateTime::parse_from_str(text.trim(), "%Y-%m-%d %H:%M:%S%.f").ok()?;
+        Some(at.and_utc().timestamp_micros())
+    }
+}
+
+impl Clock for FileClock {
+    fn now_us(&self) -> i64 {
+        self.reading_us().unwrap_or_else(|| self.system.now_us())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.system.elapsed()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_may_set_the_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clock");
+        let clock = FileClock::new(&path);
+        assert!(clock.now_us() > 1_600_000_000_000_000);
+        std::fs::write(&path, "1970-01-01 00:00:02.5\n").unwrap();
+        assert_eq!(clock.now_us(), 2_500_000);
+    }
 
     #[test]
     fn manual_clock_moves_only_when_told() {

@@ -7,7 +7,7 @@ pub mod random;
 pub mod settings;
 pub mod telemetry;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, FileClock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result, ResultExt, sqlstate};
 pub use nearest::{did_you_mean, nearest};
 pub use settings::{SessionSettings, Settings};

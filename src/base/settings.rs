@@ -94,6 +94,8 @@ macro_rules! settings {
 }
 
 settings! {
+    /// A file that sets the clock of now() and PROCTIME(), in UTC, for tests; without it the system's clock counts.
+    clock_file: String = "";
     /// Folder that holds everything durable; made when it is missing.
     data_dir: PathBuf = "./millstream-data";
     /// Address and port for PostgreSQL clients; port 0 takes a free one (see millstream.addr in the data folder).

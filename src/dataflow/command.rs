@@ -66,6 +66,8 @@ pub enum Response {
         worker: usize,
         /// The newest such epoch.
         epoch: Epoch,
+        /// When the job wants to see an epoch though nothing else happens: a clock reading.
+        wake_us: Option<i64>,
     },
     /// The job has stopped on this worker; all its workers stop at the epoch it could not finish.
     Failed {

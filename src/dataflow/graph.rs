@@ -218,6 +218,11 @@ impl Placement {
 }
 
 impl Graph {
+    /// Whether what it shows depends on the clock: then it sees every epoch.
+    pub fn follows_clock(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Operator(spec) if spec.follows_clock()))
+    }
+
     /// A graph of `nodes` in today's version.
     pub fn new(nodes: Vec<Node>) -> Self {
         Graph { version: GRAPH_VERSION, nodes }

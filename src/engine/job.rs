@@ -106,6 +106,10 @@ pub(super) struct Job {
     pub first_run: u64,
     /// The epoch up to which the newest manifest holds its state; none while it holds nothing of it.
     pub checkpointed: Option<Epoch>,
+    /// Whether what it shows depends on the clock: then it sees every epoch.
+    pub follows_clock: bool,
+    /// Per worker the clock reading at which it wants an epoch.
+    pub wakes_us: Vec<Option<i64>>,
     /// Whether an epoch was announced to it since its state was last cut.
     pub dirty: bool,
 }

@@ -13,6 +13,7 @@
 mod aggregate;
 mod asof;
 mod chain;
+mod during;
 mod faults;
 mod gate;
 mod join;
@@ -33,6 +34,7 @@ mod workbench;
 pub use aggregate::{AggregateSpec, Emit};
 pub use asof::AsofSpec;
 pub use chain::{ChainSpec, Step};
+pub use during::{ClockBound, DuringSpec};
 pub use faults::fault_schema;
 pub use gate::GateSpec;
 pub use join::{Band, Due, JoinKind, JoinSpec};

@@ -8,6 +8,7 @@ use crate::types::DeltaBatch;
 #[derive(Debug, Default)]
 pub struct Output {
     queue: VecDeque<(usize, DeltaBatch)>,
+    wake_us: Option<i64>,
 }
 
 impl Output {
@@ -21,6 +22,17 @@ impl Output {
         if !batch.is_empty() {
             self.queue.push_back((port, batch));
         }
+    }
+
+    /// Asks for an epoch once the clock has reached `clock_us`, though nothing else happens: at the end of an epoch, for the
+    /// time until the end of the next.
+    pub fn wake_at(&mut self, clock_us: i64) {
+        self.wake_us = Some(self.wake_us.map_or(clock_us, |other| other.min(clock_us)));
+    }
+
+    /// The clock reading that was asked for since the last call.
+    pub fn take_wake(&mut self) -> Option<i64> {
+        self.wake_us.take()
     }
 
     /// Takes everything out, in the order in which it was emitted.

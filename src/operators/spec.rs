@@ -5,8 +5,8 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AggregateSpec, AsofSpec, ChainSpec, GateSpec, JoinSpec, KeepSpec, Operator, OverSpec, SessionSpec, SingleSpec,
-    TopSpec, UnionSpec, fault_schema,
+    AggregateSpec, AsofSpec, ChainSpec, DuringSpec, GateSpec, JoinSpec, KeepSpec, Operator, OverSpec, SessionSpec,
+    SingleSpec, TopSpec, UnionSpec, fault_schema,
 };
 use crate::base::{Error, Result};
 use crate::state::TableSpec;
@@ -39,6 +39,8 @@ pub enum OperatorSpec {
     Over(OverSpec),
     /// SESSION windows.
     Session(SessionSpec),
+    /// Temporal filters.
+    During(DuringSpec),
 }
 
 impl OperatorSpec {
@@ -56,6 +58,7 @@ impl OperatorSpec {
             OperatorSpec::Top(spec) => Box::new(spec.build()?),
             OperatorSpec::Over(spec) => Box::new(spec.build()?),
             OperatorSpec::Session(spec) => Box::new(spec.build()?),
+            OperatorSpec::During(spec) => Box::new(spec.build()?),
         })
     }
 
@@ -70,6 +73,7 @@ impl OperatorSpec {
             OperatorSpec::Top(spec) => spec.tables(),
             OperatorSpec::Over(spec) => spec.tables(),
             OperatorSpec::Session(spec) => spec.tables(),
+            OperatorSpec::During(spec) => spec.tables(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => Ok(Vec::new()),
         }
     }
@@ -86,7 +90,8 @@ impl OperatorSpec {
             | OperatorSpec::Single(_)
             | OperatorSpec::Top(_)
             | OperatorSpec::Over(_)
-            | OperatorSpec::Session(_) => 1,
+            | OperatorSpec::Session(_)
+            | OperatorSpec::During(_) => 1,
         }
     }
 
@@ -102,6 +107,7 @@ impl OperatorSpec {
             OperatorSpec::Top(spec) => Some(spec.order.partition.clone()),
             OperatorSpec::Over(spec) => Some(spec.order.partition.clone()),
             OperatorSpec::Session(spec) => Some(spec.keys.clone()),
+            OperatorSpec::During(spec) => Some(spec.partition()),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => None,
         }
     }
@@ -120,6 +126,7 @@ impl OperatorSpec {
             OperatorSpec::Top(spec) => vec![spec.output()],
             OperatorSpec::Over(spec) => vec![spec.output(), Schema::default(), fault_schema()],
             OperatorSpec::Session(spec) => vec![spec.output()?, Schema::default(), fault_schema()],
+            OperatorSpec::During(spec) => vec![spec.input.clone()],
         })
     }
 
@@ -137,7 +144,13 @@ impl OperatorSpec {
             OperatorSpec::Top(_) => "top",
             OperatorSpec::Over(_) => "over",
             OperatorSpec::Session(_) => "session",
+            OperatorSpec::During(_) => "during",
         }
+    }
+
+    /// Whether it follows the clock: then its job sees every epoch.
+    pub fn follows_clock(&self) -> bool {
+        matches!(self, OperatorSpec::During(_))
     }
 
     /// What it does, for EXPLAIN and `ms_operators`.
@@ -151,6 +164,7 @@ impl OperatorSpec {
             OperatorSpec::Top(spec) => spec.detail(),
             OperatorSpec::Over(spec) => spec.detail(),
             OperatorSpec::Session(spec) => spec.detail(),
+            OperatorSpec::During(spec) => spec.detail(),
             OperatorSpec::Union(spec) => format!("all rows of {} inputs", spec.inputs),
             OperatorSpec::Single(_) => "the one row of a scalar sub-query".to_owned(),
             OperatorSpec::Asof(spec) => spec.detail(),
@@ -168,6 +182,7 @@ impl OperatorSpec {
             OperatorSpec::Top(spec) => spec.bounded_by(),
             OperatorSpec::Over(spec) => spec.bounded_by(),
             OperatorSpec::Session(spec) => spec.bounded_by(),
+            OperatorSpec::During(spec) => spec.bounded_by(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => "no state".to_owned(),
         }
     }

@@ -7,6 +7,7 @@
 mod asof;
 mod batch;
 mod build;
+mod during;
 mod first_rows;
 mod grouping;
 mod index;
@@ -25,6 +26,7 @@ mod window;
 
 pub use asof::{ASOF, asof_mark};
 pub use batch::for_batch;
+pub use during::CLOCK_HINT;
 pub use grouping::resolve_grouping;
 pub use index::{index_for, plan_index};
 pub use lower::{Became, unit_row};

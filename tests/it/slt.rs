@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `CRASH` | `kill -9`, then a start on the same directory |
 //! | `RESTART` / `RESTART workers=4` | SIGTERM, then a start, perhaps with another number of workers |
-//! | `WRITE name` / `APPEND name` + lines | makes, or lengthens, a file in the test's own folder `{dir}` |
+//! | `WRITE name` / `APPEND name` + lines | makes, or lengthens, a file in the test's own folder `{dir}`; `clock` is the server's clock |
 //! | `FOLLOW relation` | subscribes on this connection |
 //! | `TAKE n` (query) | the next `n` changes; epochs are numbered from 1, rows of one epoch are sorted |
 //!
@@ -62,7 +62,8 @@ impl Corner {
     fn arguments(self, workers: usize) -> Vec<String> {
         let (workers, batch_rows) = (workers.to_string(), self.batch_rows.to_string());
         let mut arguments = vec!["--workers", &workers, "--checkpoint-interval", self.checkpoint_interval];
-        arguments.extend(["--batch-rows", &batch_rows]);
+        // `WRITE clock` sets it.
+        arguments.extend(["--batch-rows", &batch_rows, "--clock-file", "clock"]);
         arguments.extend(self.strict.then_some("--strict-state=true"));
         arguments.into_iter().map(String::from).collect()
     }

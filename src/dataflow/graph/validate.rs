@@ -139,6 +139,7 @@ impl NodeKind {
                 OperatorSpec::Top(spec) => spec.input.clone(),
                 OperatorSpec::Over(spec) => spec.input.clone(),
                 OperatorSpec::Session(spec) => spec.input.clone(),
+                OperatorSpec::During(spec) => spec.input.clone(),
             },
         })
     }

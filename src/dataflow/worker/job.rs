@@ -95,6 +95,8 @@ pub(super) struct JobCell {
     away_until: Cell<Option<Instant>>,
     is_listed: Cell<bool>,
     closed: Cell<Option<Epoch>>,
+    /// Per node the clock reading at which it wants an epoch.
+    wakes: RefCell<BTreeMap<NodeId, i64>>,
 }
 
 impl JobCell {
@@ -121,6 +123,7 @@ impl JobCell {
             away_until: Cell::new(None),
             is_listed: Cell::new(false),
             closed: Cell::new(None),
+            wakes: RefCell::default(),
         })
     }
 
@@ -160,6 +163,14 @@ impl JobCell {
         }
         if let Some(metrics) = self.metrics(node) {
             metrics.epoch.set(epoch.0);
+        }
+    }
+
+    /// `node` wants an epoch at this clock reading.
+    pub(super) fn wake_at(&self, node: NodeId, clock_us: Option<i64>) {
+        match clock_us {
+            Some(clock_us) => drop(self.wakes.borrow_mut().insert(node, clock_us)),
+            None => drop(self.wakes.borrow_mut().remove(&node)),
         }
     }
 
@@ -225,7 +236,8 @@ impl JobCell {
         if newest > self.closed.get() {
             self.closed.set(newest);
             if let Some(epoch) = newest {
-                let _ = responses.send(Response::Closed { job, worker, epoch });
+                let wake_us = self.wakes.borrow().values().min().copied();
+                let _ = responses.send(Response::Closed { job, worker, epoch, wake_us });
             }
         }
         history.trim(open);

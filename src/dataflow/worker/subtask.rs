@@ -256,6 +256,7 @@ impl Subtask {
             if is_checkpoint {
                 self.job.with_cut(epoch, |cut| body.cut(self.node, cut));
             }
+            self.job.wake_at(self.node, self.out.take_wake());
         }
         self.ending = None;
         self.open_epoch(epoch.next());

@@ -212,7 +212,7 @@ fn a_failing_or_panicking_job_stops_alone() {
         let Some(Response::Failed { error, .. }) = bench.seen.iter().find(|r| failed(r)) else { panic!() };
         assert!(error.report().contains("was told to"), "{}", error.report());
         assert_eq!(bench.seen.iter().filter(|r| failed(r)).count(), 1);
-        let closed = |r: &Response| matches!(r, Response::Closed { job: JobId(1), epoch, worker } if epoch.0 >= 5 && *worker == gathered(2));
+        let closed = |r: &Response| matches!(r, Response::Closed { job: JobId(1), epoch, worker, .. } if epoch.0 >= 5 && *worker == gathered(2));
         assert!(!bench.seen.iter().any(closed));
         assert!(doomed.inputs[0].is_gone());
         bench.runtime.drop_job(JobId(1));

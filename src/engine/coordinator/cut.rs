@@ -125,7 +125,10 @@ impl Coordinator {
         let begins = changes.ddl.is_empty() && open.refilled.is_empty();
         let checkpoint = begins && self.checkpoints.begins_with_next_cut();
         // Asked before the sources are cut: a cut that is not spent would leave rows labelled with the epoch after it.
-        let something = !writes.is_empty() || !begins || self.sources.values().any(|source| source.host.has_input());
+        let something = !writes.is_empty()
+            || !begins
+            || self.sources.values().any(|source| source.host.has_input())
+            || self.has_timer(self.clock_us);
         let unsaved = || self.jobs.values().any(|job| job.dirty && job.is_live());
         if !something && (!checkpoint || !unsaved()) {
             self.checkpoints.nothing_to_do();
@@ -285,6 +288,7 @@ impl Coordinator {
         let Announcement { epoch, clock_us, sources, mut writes, mut also, checkpoint } = announcement;
         let changed: BTreeSet<RelationId> = sources.keys().copied().collect();
         also.extend(writes.keys().filter_map(|relation| self.owner.get(relation)));
+        also.extend(self.jobs.values().filter(|job| job.follows_clock && job.is_live()).map(|job| job.id));
         let affected = self.progress.affected(&changed, &also);
         let sees = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.start <= epoch);
         let members: BTreeSet<JobId> = affected.into_iter().filter(sees).collect();

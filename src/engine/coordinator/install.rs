@@ -118,6 +118,7 @@ impl Coordinator {
                 NodeKind::Source(_) | NodeKind::Relation(_) | NodeKind::Operator(_) => {}
             }
         }
+        let follows_clock = graph.follows_clock();
         let job = Job {
             id,
             relation: relation.id,
@@ -135,6 +136,9 @@ impl Coordinator {
             cuts: BTreeMap::new(),
             first_run: self.checkpoints.next_run(),
             checkpointed: None,
+            follows_clock,
+            // Nobody knows what time has made due meanwhile.
+            wakes_us: vec![follows_clock.then_some(i64::MIN); workers],
             dirty: false,
         };
         let reads = job.inputs.iter().filter(|input| input.feed != Feed::Writes).map(|input| input.relation);

@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod checkpoint_writer;
+mod clock;
 mod cut;
 mod install;
 mod jobs;
@@ -217,7 +218,10 @@ impl Coordinator {
     fn response(&mut self, response: Response) {
         match response {
             Response::Created { job, worker } => self.note_created(job, worker),
-            Response::Closed { job, worker, epoch } => self.note_closed(job, worker, epoch),
+            Response::Closed { job, worker, epoch, wake_us } => {
+                self.note_wake(job, worker, wake_us);
+                self.note_closed(job, worker, epoch);
+            }
             Response::Failed { job, worker, error } => self.note_failed(job, worker, &error),
             Response::Cut { job, epoch, cut, .. } => self.note_state_cut(job, epoch, cut),
             Response::Dropped { .. } => {}
@@ -227,6 +231,7 @@ impl Coordinator {
 
     /// What time or the last events have made due.
     fn step(&mut self) {
+        self.wake_if_due();
         self.cut_if_due();
         self.checkpoint_if_due();
         self.finish_sinks();
@@ -236,7 +241,7 @@ impl Coordinator {
 
     /// When something is due though nothing happens.
     fn next_deadline(&self) -> Option<Instant> {
-        let due = [self.cut_due(), self.checkpoint_due(), self.waiters.next_deadline()];
+        let due = [self.cut_due(), self.wake_due(), self.checkpoint_due(), self.waiters.next_deadline()];
         due.into_iter().flatten().min()
     }
 

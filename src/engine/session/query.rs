@@ -8,6 +8,7 @@ use futures::StreamExt;
 
 use crate::base::{Error, Result};
 use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::functions::{at_clock, error_from_datafusion};
 use crate::plan::{for_batch, index_for};
 use crate::serving::{RowStream, rows_table, stream_table};
 use crate::sql::{BindMode, Binder, BoundQuery, CopyFormat as SqlCopyFormat, Query, Show, Statement as Sql};
@@ -177,6 +178,7 @@ impl Work<'_> {
             let grant = self.grant(&published, epoch).await?;
             (Some(grant.set), bound.plan)
         };
+        let plan = at_clock(plan, self.handle.shared.clock.now_us()).map_err(error_from_datafusion)?;
         let plan = for_batch(plan, &mut |relation: &Arc<Relation>| {
             if let Some(rows) = given.get(&relation.id) {
                 return rows_table(rows.clone());

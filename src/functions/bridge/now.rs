@@ -3,9 +3,13 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 
 use super::udf::external;
 use crate::base::Error;
@@ -17,7 +21,7 @@ use crate::types::SqlType;
 const NAMES: &[&str] = &["now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "localtimestamp"];
 
 /// Whether the function `name` reads the clock.
-pub(crate) fn is_clock(name: &str) -> bool {
+pub fn is_clock(name: &str) -> bool {
     NAMES.contains(&name) || matches!(name, "current_date" | "today" | "current_time" | "clock_timestamp")
 }
 
@@ -57,6 +61,24 @@ impl Clock {
             _ => ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())),
         }
     }
+}
+
+/// `plan` with `now()`, `current_date` and their kin as constants: what they are at the clock reading `clock_us`.
+pub fn at_clock(plan: LogicalPlan, clock_us: i64) -> Result<LogicalPlan> {
+    let fixed = plan.transform_up_with_subqueries(|plan| {
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let fixed = expr.transform_up(|expr| {
+                let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+                let inner: &dyn std::any::Any = call.func.inner().as_ref();
+                let Some(clock) = inner.downcast_ref::<Clock>() else { return Ok(Transformed::no(expr)) };
+                Ok(Transformed::yes(Expr::Literal(clock.value(clock_us), None)))
+            })?;
+            Ok(fixed.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(fixed.data)
 }
 
 /// A function that says why it is refused.

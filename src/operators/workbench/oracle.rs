@@ -21,6 +21,8 @@ pub(in crate::operators) struct Moment<'a> {
     pub changes: &'a [ZSet],
     /// The watermark of every input.
     pub watermark: Watermark,
+    /// The clock reading of the epoch.
+    pub clock_us: i64,
 }
 
 /// The batch side: the whole contents of each output port.
@@ -106,6 +108,7 @@ fn run_case(random: &mut Random, make: &impl Fn(&mut Random) -> Case) -> Tally {
     let mut feeds: Vec<Feed> = case.inputs.iter().map(feed).collect();
     let mut sums: Vec<ZSet> = case.spec.outputs().unwrap().into_iter().map(ZSet::new).collect();
     let mut watermark = Watermark::NONE;
+    let mut clock_us = -20;
     let mut tally = Tally::default();
     let epochs = 3 + random.below(5);
     for epoch in (1..=epochs).map(|i| Epoch(i * 2)) {
@@ -116,12 +119,13 @@ fn run_case(random: &mut Random, make: &impl Fn(&mut Random) -> Case) -> Tally {
         feeds.iter_mut().zip(&summed).for_each(|(feed, changes)| feed.contents.add_all(changes));
         give(&mut bench, &feeds, changes, random);
         watermark = later(watermark, random, epoch.0 == epochs * 2);
-        let end = EpochEnd { epoch, clock_us: 0, watermarks: vec![watermark; feeds.len()] };
+        clock_us += random.between(1, 12);
+        let end = EpochEnd { epoch, clock_us, watermarks: vec![watermark; feeds.len()] };
         let put_out = bench.end(&end);
         tally.retractions += usize::from(put_out.iter().any(|zset| zset.rows.values().any(|&weight| weight < 0)));
         sums.iter_mut().zip(&put_out).for_each(|(sum, put_out)| sum.add_all(put_out));
         let contents: Vec<ZSet> = feeds.iter().map(|feed| feed.contents.clone()).collect();
-        let moment = Moment { epoch, inputs: &contents, changes: &summed, watermark };
+        let moment = Moment { epoch, inputs: &contents, changes: &summed, watermark, clock_us };
         compare(&case.spec, &sums, &(case.answer)(&moment), epoch);
         if let Some(check) = &case.emitted {
             check(&bench.emitted);

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `spec NAME` | starts the operator of that name; prints its detail and what bounds it |
 //! | `in` or `left` (port 0), `right` (port 1), `inN`: `+1 (1, 'a') -1 (2, NULL)` | one batch of the open epoch |
+//! | `clock '2026-01-01T00:00:00'` | the clock reading of the open epoch and those after it |
 //! | `end [watermark]` | ends the epoch, with the same watermark on all ports; prints deltas, `late` and `fault` ones marked |
 //! | `restart [n]` | cuts the state, drops the operator and restores it on n subtasks (1) |
 //! | `state` | prints how many rows each state table has |
@@ -65,7 +66,7 @@ fn same(path: &Path, what: &str, expected: &str, found: &str) {
 
 /// The text with its outputs replaced by what comes out.
 fn play(text: &str, specs: Specs<'_>, mode: &Mode) -> String {
-    let mut player = Player { specs, mode, open: None, spec: None, epoch: 1 };
+    let mut player = Player { specs, mode, open: None, spec: None, epoch: 1, clock_us: 0 };
     let (mut result, mut output, mut in_output) = (String::new(), String::new(), false);
     for line in text.lines().chain([""]) {
         if in_output {
@@ -98,6 +99,7 @@ struct Player<'a> {
     open: Option<(Bench, Vec<Schema>)>,
     spec: Option<OperatorSpec>,
     epoch: u64,
+    clock_us: i64,
 }
 
 impl Player<'_> {
@@ -116,7 +118,7 @@ impl Player<'_> {
             "end" => {
                 let watermark = watermark(rest);
                 let watermarks = vec![watermark; inputs.len()];
-                let end = EpochEnd { epoch: Epoch(self.epoch), clock_us: 0, watermarks };
+                let end = EpochEnd { epoch: Epoch(self.epoch), clock_us: self.clock_us, watermarks };
                 for (port, zset) in bench.end(&end).iter().enumerate() {
                     let mark = match (port, &self.spec) {
                         (1, Some(OperatorSpec::Keep(_))) => "count ",
@@ -130,6 +132,7 @@ impl Player<'_> {
                     bench.restart(1 + self.epoch as usize % 3);
                 }
             }
+            "clock" => self.clock_us = watermark(rest).0,
             "restart" => bench.restart(rest.parse().unwrap_or(1)),
             "state" => {
                 bench.rows().iter().for_each(|(name, rows)| writeln!(output, "{name}: {rows}").unwrap());

@@ -5,6 +5,7 @@ mod asof;
 mod band;
 mod became;
 mod constant;
+mod during;
 mod gate;
 mod grouping;
 mod interval;
@@ -29,6 +30,7 @@ pub use self::constant::unit_row;
 
 use super::asof::AsofJoin;
 use super::build::{Builder, Stream};
+use super::during::During;
 use super::repeat::Repeat;
 use super::single::SingleRow;
 use super::unnest::Unnest;
@@ -75,6 +77,8 @@ impl Lowering {
                     self.single(single)
                 } else if let Some(asof) = node.downcast_ref::<AsofJoin>() {
                     self.asof(asof)
+                } else if let Some(during) = node.downcast_ref::<During>() {
+                    self.during(during)
                 } else if let Some(repeat) = node.downcast_ref::<Repeat>() {
                     self.repeat(repeat)
                 } else if let Some(unnest) = node.downcast_ref::<Unnest>() {

@@ -9,18 +9,19 @@ use sqlparser::ast::{
 };
 
 use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
-use super::BindMode;
 use super::provider::Provider;
 use super::set_functions;
+use super::{BindMode, clock};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
-use crate::plan::ASOF;
+use crate::functions::is_clock;
+use crate::plan::{ASOF, CLOCK_HINT};
 
 /// Tables in one FROM.
 const FROM_MAX: usize = 200;
 
 /// Refuses functions that do not exist, and what cannot be kept up to date when `mode` is stored.
 pub(super) fn check<T: Visit>(node: &T, provider: &Provider<'_>) -> Result<()> {
-    match node.visit(&mut Checker { provider }) {
+    match node.visit(&mut Checker { provider, clocks: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -28,6 +29,8 @@ pub(super) fn check<T: Visit>(node: &T, provider: &Provider<'_>) -> Result<()> {
 
 struct Checker<'a, 'b> {
     provider: &'a Provider<'b>,
+    /// Where functions of the clock may stand.
+    clocks: Vec<usize>,
 }
 
 impl Visitor for Checker<'_, '_> {
@@ -38,6 +41,7 @@ impl Visitor for Checker<'_, '_> {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
+        self.clocks.extend(clock::places(select));
         flow(self.select(select))
     }
 
@@ -252,9 +256,13 @@ impl Checker<'_, '_> {
         if let Some(scalar) = scalar
             && scalar.signature().volatility != Volatility::Immutable
         {
+            if is_clock(name) && self.clocks.contains(&at) {
+                return Ok(());
+            }
+            let hint = "Filter by it in the SELECT that reads the view, or use the event time of the rows.";
             return Err(refused_stored(
                 &format!("function {name}(), whose answer changes by itself,"),
-                "Filter by it in the SELECT that reads the view, or use the event time of the rows.",
+                if is_clock(name) { CLOCK_HINT } else { hint },
                 at,
             ));
         }

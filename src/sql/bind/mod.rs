@@ -6,6 +6,7 @@
 
 mod change;
 mod check;
+mod clock;
 mod conflict;
 mod definition;
 mod errors;

@@ -10,7 +10,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use millstream::catalog::{Catalog, Relation, RelationKind};
-use millstream::functions::{session_config, session_state_builder, write_value};
+use millstream::functions::{at_clock, session_config, session_state_builder, write_value};
 use millstream::plan::for_batch;
 use millstream::sql::{BindMode, Binder, Statement, parse};
 use millstream::types::{Schema, SqlType};
@@ -54,15 +54,16 @@ impl Oracle {
         Oracle { state, plans }
     }
 
-    /// Every view's contents, in the order of the views.
-    pub async fn answer(&self, tables: &[Table], views: &[View]) -> Vec<Rows> {
+    /// Every view's contents at a reading of the clock, in the order of the views.
+    pub async fn answer(&self, tables: &[Table], views: &[View], clock_us: i64) -> Vec<Rows> {
         let mut contents: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
         for table in tables {
             contents.push((table.name.to_string(), provider(&table.schema(), vec![table.batch()])));
         }
         let mut answers = Vec::new();
         for (view, (plan, schema)) in views.iter().zip(&self.plans) {
-            let plan = for_batch(plan.clone(), &mut |relation| {
+            let plan = at_clock(plan.clone(), clock_us).unwrap();
+            let plan = for_batch(plan, &mut |relation| {
                 let found = contents.iter().find(|(name, _)| *name == relation.name);
                 Ok(Arc::clone(&found.expect("created before").1))
             });

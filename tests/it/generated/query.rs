@@ -7,6 +7,8 @@ use super::tables::Table;
 
 #[path = "aggregates.rs"]
 mod aggregates;
+#[path = "clock.rs"]
+mod clock;
 #[path = "joins.rs"]
 mod joins;
 
@@ -15,6 +17,7 @@ mod joins;
 pub enum Feature {
     Projection,
     Filter,
+    TemporalFilter,
     Tumble,
     Hop,
     Cumulate,
@@ -90,6 +93,7 @@ impl Feature {
     pub const ALL: &[Feature] = &[
         Feature::Projection,
         Feature::Filter,
+        Feature::TemporalFilter,
         Feature::Tumble,
         Feature::Hop,
         Feature::Cumulate,
@@ -370,6 +374,7 @@ impl Generator {
             draft.has(Feature::Filter);
             draft.filter = Some(predicate(random, scope, 2));
         }
+        self.maybe_of_clock(random, scope, draft);
     }
 
     fn grouped(&self, random: &mut Random) -> Draft {

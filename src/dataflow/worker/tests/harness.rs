@@ -163,7 +163,7 @@ impl Bench {
             }
             (0..workers).all(|w| {
                 seen.iter().any(|response| {
-                    matches!(response, Response::Closed { job, worker, epoch: e } if (*job, *worker) == (id, w) && e.0 >= epoch)
+                    matches!(response, Response::Closed { job, worker, epoch: e, .. } if (*job, *worker) == (id, w) && e.0 >= epoch)
                 })
             })
         });
