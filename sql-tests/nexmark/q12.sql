@@ -1,5 +1,4 @@
 -- Processing-time windows: how many bids a user made in each period of the clock.
--- refused: proctime
 -- view: SELECT bidder, sum(bid_count) FROM {view} GROUP BY bidder
 -- batch: SELECT bidder, count(*) FROM bid GROUP BY bidder
 SELECT bidder, count(*) AS bid_count, window_start, window_end

@@ -155,26 +155,40 @@ pub enum WatermarkExpr {
     Shift(Box<WatermarkExpr>, i64),
     /// The smallest of several; of none: nothing is promised.
     Min(Vec<WatermarkExpr>),
+    /// The clock of the epoch.
+    Clock,
 }
 
 impl WatermarkExpr {
-    /// Its value when `input` gives the watermark of each input node.
-    pub fn evaluate(&self, input: &impl Fn(NodeId) -> Watermark) -> Watermark {
+    /// Its value at the clock reading `clock_us`, when `input` gives the watermark of each input node.
+    pub fn evaluate(&self, clock_us: i64, input: &impl Fn(NodeId) -> Watermark) -> Watermark {
         match self {
             WatermarkExpr::None => Watermark::NONE,
             WatermarkExpr::Input(node) => input(*node),
-            WatermarkExpr::Shift(inner, us) => inner.evaluate(input).shifted(*us),
-            WatermarkExpr::Min(all) => all.iter().map(|one| one.evaluate(input)).min().unwrap_or(Watermark::NONE),
+            WatermarkExpr::Shift(inner, us) => inner.evaluate(clock_us, input).shifted(*us),
+            WatermarkExpr::Min(all) => {
+                all.iter().map(|one| one.evaluate(clock_us, input)).min().unwrap_or(Watermark::NONE)
+            }
+            WatermarkExpr::Clock => Watermark(clock_us),
         }
     }
 
     /// The input nodes it names.
     pub fn inputs(&self) -> Vec<NodeId> {
         match self {
-            WatermarkExpr::None => Vec::new(),
+            WatermarkExpr::None | WatermarkExpr::Clock => Vec::new(),
             WatermarkExpr::Input(node) => vec![*node],
             WatermarkExpr::Shift(inner, _) => inner.inputs(),
             WatermarkExpr::Min(all) => all.iter().flat_map(WatermarkExpr::inputs).collect(),
+        }
+    }
+
+    /// How far it is behind the clock, if it is the clock's: by so many microseconds.
+    pub fn behind_clock_us(&self) -> Option<i64> {
+        match self {
+            WatermarkExpr::Clock => Some(0),
+            WatermarkExpr::Shift(inner, us) => Some(inner.behind_clock_us()?.saturating_sub(*us)),
+            WatermarkExpr::None | WatermarkExpr::Input(_) | WatermarkExpr::Min(_) => None,
         }
     }
 }
@@ -217,10 +231,19 @@ impl Placement {
     }
 }
 
+impl Node {
+    /// Whether what it shows depends on the clock; the edges' own distance from it is told by their watermarks.
+    pub fn follows_clock(&self) -> bool {
+        let NodeKind::Operator(spec) = &self.kind else { return false };
+        let by_clock = |edge: &Edge| edge.watermark.behind_clock_us().is_some();
+        spec.follows_clock() || spec.speaks_on_close() && self.inputs.iter().any(by_clock)
+    }
+}
+
 impl Graph {
     /// Whether what it shows depends on the clock: then it sees every epoch.
     pub fn follows_clock(&self) -> bool {
-        self.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Operator(spec) if spec.follows_clock()))
+        self.nodes.iter().any(Node::follows_clock)
     }
 
     /// A graph of `nodes` in today's version.

@@ -11,7 +11,7 @@ use crate::connectors::{
 };
 use crate::dataflow::source::{BoundedReader, Generated, HostSettings, SourceSpec, WatermarkRule};
 use crate::formats::{CsvOptions, Format, NdjsonOptions, TimestampUnit, infer_schema};
-use crate::functions::Expr;
+use crate::functions::{Expr, Literal, PROCTIME};
 use crate::serving::Rows;
 use crate::sql::{self, FormatOptions, SinkConnector, SinkOptions, SourceConnector, SourceOptions, Statement as Sql};
 use crate::types::Schema;
@@ -38,7 +38,7 @@ fn spec(relation: &Relation, settings: &Settings, pace: Pace) -> Result<SourceSp
     };
     let connector = connector(&options, &carried(relation), settings, pace).context(place)?;
     let generated =
-        relation.generated.iter().map(|(column, json)| Ok(Generated { column: *column, expr: expr(json)? }));
+        relation.generated.iter().map(|(column, json)| Ok(Generated { column: *column, expr: computed(expr(json)?) }));
     let watermark = match &relation.watermark {
         None => None,
         Some(RelationWatermark { column, delay_us: Some(us), .. }) => {
@@ -69,6 +69,14 @@ fn spec(relation: &Relation, settings: &Settings, pace: Pace) -> Result<SourceSp
         },
         settings: host,
     })
+}
+
+/// What the reader computes of a generated column: nothing of PROCTIME(), which is known when the epoch ends.
+fn computed(expr: Expr) -> Expr {
+    match expr {
+        Expr::Call { ref function, ref ty, .. } if function == PROCTIME => Expr::Literal(Literal::null(ty.clone())),
+        expr => expr,
+    }
 }
 
 /// The columns that records of `relation` carry: those that are not generated.

@@ -5,8 +5,8 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AggregateSpec, AsofSpec, ChainSpec, DuringSpec, GateSpec, JoinSpec, KeepSpec, Operator, OverSpec, SessionSpec,
-    SingleSpec, TopSpec, UnionSpec, fault_schema,
+    AggregateSpec, AsofSpec, ChainSpec, DuringSpec, Emit, GateSpec, JoinSpec, KeepSpec, LookupSpec, Operator, OverSpec,
+    ProctimeSpec, SessionSpec, SingleSpec, TopSpec, UnionSpec, fault_schema,
 };
 use crate::base::{Error, Result};
 use crate::state::TableSpec;
@@ -41,6 +41,10 @@ pub enum OperatorSpec {
     Session(SessionSpec),
     /// Temporal filters.
     During(DuringSpec),
+    /// PROCTIME().
+    Proctime(ProctimeSpec),
+    /// Joins with what is there when a row comes.
+    Lookup(LookupSpec),
 }
 
 impl OperatorSpec {
@@ -59,6 +63,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) => Box::new(spec.build()?),
             OperatorSpec::Session(spec) => Box::new(spec.build()?),
             OperatorSpec::During(spec) => Box::new(spec.build()?),
+            OperatorSpec::Proctime(spec) => Box::new(spec.build()),
+            OperatorSpec::Lookup(spec) => Box::new(spec.build()?),
         })
     }
 
@@ -74,6 +80,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) => spec.tables(),
             OperatorSpec::Session(spec) => spec.tables(),
             OperatorSpec::During(spec) => spec.tables(),
+            OperatorSpec::Proctime(spec) => Ok(spec.tables()),
+            OperatorSpec::Lookup(spec) => spec.tables(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => Ok(Vec::new()),
         }
     }
@@ -81,7 +89,7 @@ impl OperatorSpec {
     /// How many input ports it has.
     pub fn inputs(&self) -> usize {
         match self {
-            OperatorSpec::Join(_) | OperatorSpec::Asof(_) => 2,
+            OperatorSpec::Join(_) | OperatorSpec::Asof(_) | OperatorSpec::Lookup(_) => 2,
             OperatorSpec::Union(spec) => spec.inputs,
             OperatorSpec::Chain(_)
             | OperatorSpec::Gate(_)
@@ -91,7 +99,8 @@ impl OperatorSpec {
             | OperatorSpec::Top(_)
             | OperatorSpec::Over(_)
             | OperatorSpec::Session(_)
-            | OperatorSpec::During(_) => 1,
+            | OperatorSpec::During(_)
+            | OperatorSpec::Proctime(_) => 1,
         }
     }
 
@@ -108,6 +117,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) => Some(spec.order.partition.clone()),
             OperatorSpec::Session(spec) => Some(spec.keys.clone()),
             OperatorSpec::During(spec) => Some(spec.partition()),
+            OperatorSpec::Proctime(spec) => spec.partition(),
+            OperatorSpec::Lookup(spec) => Some(spec.partition(port)),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => None,
         }
     }
@@ -127,6 +138,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) => vec![spec.output(), Schema::default(), fault_schema()],
             OperatorSpec::Session(spec) => vec![spec.output()?, Schema::default(), fault_schema()],
             OperatorSpec::During(spec) => vec![spec.input.clone()],
+            OperatorSpec::Proctime(spec) => vec![spec.output()],
+            OperatorSpec::Lookup(spec) => vec![spec.output()],
         })
     }
 
@@ -145,12 +158,20 @@ impl OperatorSpec {
             OperatorSpec::Over(_) => "over",
             OperatorSpec::Session(_) => "session",
             OperatorSpec::During(_) => "during",
+            OperatorSpec::Proctime(_) => "proctime",
+            OperatorSpec::Lookup(_) => "lookup",
         }
     }
 
     /// Whether it follows the clock: then its job sees every epoch.
     pub fn follows_clock(&self) -> bool {
         matches!(self, OperatorSpec::During(_))
+    }
+
+    /// Whether it speaks when a window closes: by the clock, if its watermark is the clock's.
+    pub fn speaks_on_close(&self) -> bool {
+        matches!(self, OperatorSpec::Aggregate(AggregateSpec { emit: Emit::WindowClose { .. }, .. }))
+            || matches!(self, OperatorSpec::Session(SessionSpec { on_close: true, .. }))
     }
 
     /// What it does, for EXPLAIN and `ms_operators`.
@@ -165,6 +186,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) => spec.detail(),
             OperatorSpec::Session(spec) => spec.detail(),
             OperatorSpec::During(spec) => spec.detail(),
+            OperatorSpec::Proctime(spec) => spec.detail(),
+            OperatorSpec::Lookup(spec) => spec.detail(),
             OperatorSpec::Union(spec) => format!("all rows of {} inputs", spec.inputs),
             OperatorSpec::Single(_) => "the one row of a scalar sub-query".to_owned(),
             OperatorSpec::Asof(spec) => spec.detail(),
@@ -183,6 +206,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) => spec.bounded_by(),
             OperatorSpec::Session(spec) => spec.bounded_by(),
             OperatorSpec::During(spec) => spec.bounded_by(),
+            OperatorSpec::Proctime(spec) => spec.bounded_by(),
+            OperatorSpec::Lookup(spec) => spec.bounded_by(),
             OperatorSpec::Chain(_) | OperatorSpec::Gate(_) | OperatorSpec::Union(_) => "no state".to_owned(),
         }
     }

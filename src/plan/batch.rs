@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::asof::{expand_asof, find_asof};
 use super::grouping::expand_empty_sets;
+use super::lookup::find_lookups;
 use super::relation::RelationSource;
 use super::repeat::expand_repeats;
 use super::subquery::rewrite_predicates;
@@ -25,7 +26,7 @@ pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider
 /// provider's schema must be [`Relation::columns`]'s Arrow schema. The result is not yet optimised: hand it to
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
 pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
-    let plan = expand_asof(find_asof(plan)?).map_err(internal)?;
+    let plan = expand_asof(find_asof(find_lookups(plan, true)?)?).map_err(internal)?;
     let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_unnest);
     let windows = windows.and_then(expand_empty_sets).map_err(internal)?;
     let expanded = rewrite_predicates(windows).map_err(internal)?;

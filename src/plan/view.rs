@@ -8,9 +8,11 @@ use datafusion::logical_expr::LogicalPlan;
 use super::asof::find_asof;
 use super::build::{Builder, Closes, Stream};
 use super::during::find_during;
+use super::lookup::find_lookups;
 use super::lower::{Became, Lowering, Unit};
 use super::optimize::optimize;
 use super::outputs;
+use super::proctime::find_proctime;
 use crate::base::{Error, Result};
 use crate::catalog::{Relation, RelationKind};
 use crate::dataflow::{
@@ -97,7 +99,8 @@ pub struct PlannedView {
 
 /// Plans a query that is kept up to date. Constructs without operators are refused by name (0A000).
 pub fn plan_view(request: &ViewRequest<'_>, session: &SessionState) -> Result<PlannedView> {
-    let plan = find_asof(find_during(request.plan.clone())?)?;
+    let plan = find_during(find_proctime(request.plan.clone())?)?;
+    let plan = find_lookups(find_asof(plan)?, false)?;
     let logical = optimize(plan, session).map_err(error_from_datafusion)?;
     let (Target::View(own) | Target::Sink(own)) = request.target;
     let mut lowering = Lowering {

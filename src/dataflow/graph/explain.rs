@@ -71,7 +71,7 @@ fn write_edge(f: &mut fmt::Formatter<'_>, graph: &Graph, edge: &Edge) -> fmt::Re
     }
     match &edge.watermark {
         WatermarkExpr::None => Ok(()),
-        expr @ (WatermarkExpr::Input(_) | WatermarkExpr::Shift(..) | WatermarkExpr::Min(_)) => {
+        expr @ (WatermarkExpr::Input(_) | WatermarkExpr::Shift(..) | WatermarkExpr::Min(_) | WatermarkExpr::Clock) => {
             write!(f, ", watermark {expr}")
         }
     }
@@ -87,6 +87,7 @@ impl fmt::Display for WatermarkExpr {
             WatermarkExpr::None => f.write_str("none"),
             WatermarkExpr::Input(node) => write!(f, "of {node}"),
             WatermarkExpr::Shift(inner, us) => write!(f, "{inner} {us:+} us"),
+            WatermarkExpr::Clock => f.write_str("of the clock"),
             WatermarkExpr::Min(all) => {
                 let all: Vec<_> = all.iter().map(WatermarkExpr::to_string).collect();
                 write!(f, "min({})", all.join(", "))

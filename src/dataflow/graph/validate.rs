@@ -140,6 +140,8 @@ impl NodeKind {
                 OperatorSpec::Over(spec) => spec.input.clone(),
                 OperatorSpec::Session(spec) => spec.input.clone(),
                 OperatorSpec::During(spec) => spec.input.clone(),
+                OperatorSpec::Proctime(spec) => spec.input.clone(),
+                OperatorSpec::Lookup(spec) => if port == 0 { &spec.left } else { &spec.right }.clone(),
             },
         })
     }

@@ -41,11 +41,8 @@ impl History {
     pub(super) fn end(&self, inputs: &[NodeId], ports: &[WatermarkExpr], epoch: Epoch) -> EpochEnd {
         let watermark = |input: NodeId| self.newest(input, epoch).map_or(Watermark::NONE, |close| close.watermark);
         let newest = inputs.iter().filter_map(|&input| self.newest(input, epoch)).max_by_key(|close| close.epoch);
-        EpochEnd {
-            epoch,
-            clock_us: newest.map_or(0, |close| close.clock_us),
-            watermarks: ports.iter().map(|port| port.evaluate(&watermark)).collect(),
-        }
+        let clock_us = newest.map_or(0, |close| close.clock_us);
+        EpochEnd { epoch, clock_us, watermarks: ports.iter().map(|port| port.evaluate(clock_us, &watermark)).collect() }
     }
 
     /// Whether `epoch` is to be checkpointed, as far as `inputs` say.

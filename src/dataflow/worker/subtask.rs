@@ -256,11 +256,17 @@ impl Subtask {
             if is_checkpoint {
                 self.job.with_cut(epoch, |cut| body.cut(self.node, cut));
             }
-            self.job.wake_at(self.node, self.out.take_wake());
+            let wake = self.out.take_wake().filter(|_| self.follows_clock());
+            let behind_us = self.ports.first().and_then(WatermarkExpr::behind_clock_us).unwrap_or(0);
+            self.job.wake_at(self.node, wake.map(|at| at.saturating_add(behind_us)));
         }
         self.ending = None;
         self.open_epoch(epoch.next());
         Ok(())
+    }
+
+    fn follows_clock(&self) -> bool {
+        self.job.plan.create.graph.nodes.get(self.node.0 as usize).is_some_and(|node| node.follows_clock())
     }
 
     fn open_epoch(&mut self, epoch: Epoch) {

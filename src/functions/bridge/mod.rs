@@ -23,7 +23,7 @@ mod udf;
 
 pub use aggregate::aggregate_from_datafusion;
 pub use lower::from_datafusion;
-pub use now::{at_clock, is_clock};
+pub use now::{PROCTIME, at_clock, is_clock, proctime_udf};
 pub use row_order::{keep_row_order, row_order, row_order_args};
 pub use rule::with_own_casts;
 pub use session::{error_from_datafusion, register_all, register_clock, session_config, session_state_builder};

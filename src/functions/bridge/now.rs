@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::udf::external;
@@ -20,9 +20,23 @@ use crate::types::SqlType;
 /// Names that read the clock.
 const NAMES: &[&str] = &["now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "localtimestamp"];
 
+/// The function that gives the time at which a row came; of a statement, its clock.
+pub const PROCTIME: &str = "proctime";
+
+/// The function of that name.
+pub fn proctime_udf() -> ScalarUDF {
+    ScalarUDF::new_from_impl(Clock {
+        name: PROCTIME,
+        aliases: Vec::new(),
+        ty: SqlType::TimestampTz,
+        reading_us: None,
+        signature: Signature::nullary(Volatility::Stable),
+    })
+}
+
 /// Whether the function `name` reads the clock.
 pub fn is_clock(name: &str) -> bool {
-    NAMES.contains(&name) || matches!(name, "current_date" | "today" | "current_time" | "clock_timestamp")
+    NAMES.contains(&name) || matches!(name, PROCTIME | "current_date" | "today" | "current_time" | "clock_timestamp")
 }
 
 /// A reading of the clock of the statement. Without one given it is when the statement was planned.
@@ -37,7 +51,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// All functions of the clock, with a reading in microseconds since 1970.
-    pub fn all(reading_us: Option<i64>) -> [Clock; 4] {
+    pub fn all(reading_us: Option<i64>) -> [Clock; 5] {
         let clock = |name, aliases: &[&str], ty| Clock {
             name,
             aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
@@ -50,6 +64,7 @@ impl Clock {
             clock("localtimestamp", &[], SqlType::Timestamp),
             clock("current_date", &["today"], SqlType::Date),
             clock("current_time", &[], SqlType::Time),
+            clock(PROCTIME, &[], SqlType::TimestampTz),
         ]
     }
 

@@ -32,6 +32,7 @@ use arrow::compute::filter_record_batch;
 use std::sync::Arc;
 
 use super::faults::fault_batch;
+use super::instant::time_of;
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, Operator, Output};
 use crate::base::{Error, Result};
@@ -182,6 +183,7 @@ impl Operator for Aggregate {
                 self.phase = Phase::Filling;
                 self.started = true;
                 self.closed = std::mem::take(&mut self.closed).max(bound);
+                self.ask_for_close(state, out)?;
             }
             Flow::More | Flow::Fetch(_) => {}
         }
@@ -198,6 +200,16 @@ impl Aggregate {
         let end = (watermark != Watermark::END).then_some(watermark.0);
         let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![end]));
         Ok(RowCodec::new(vec![SqlType::Timestamp]).encode(&[column])?.row(0).to_vec())
+    }
+
+    /// Whoever closes by the clock wants to be called when the first window ends.
+    fn ask_for_close(&self, state: &mut OperatorState, out: &mut Output) -> Result<()> {
+        if let Emit::WindowClose { .. } = self.spec.emit
+            && let Some(Ok(first)) = state.ordered(GROUPS)?.first_order().map(time_of)
+        {
+            out.wake_at(first);
+        }
+        Ok(())
     }
 
     /// Bytes gathered in the open epoch.

@@ -22,6 +22,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
 pub use spec::{ClockBound, DuringSpec};
 
+use super::instant::{time_key, time_of};
 use super::spec::Door;
 use super::{EpochEnd, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
@@ -141,7 +142,7 @@ impl Operator for During {
 impl During {
     /// Shows and takes back the next rows whose timers the clock has reached.
     fn ring(&self, now: i64, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        let bound = order_of(now);
+        let bound = time_key(now);
         let timers = state.ordered(TIMERS)?;
         if timers.first_order().is_none_or(|first| *first > *bound) {
             return Ok(Flow::Done);
@@ -168,7 +169,7 @@ impl During {
                 picked.push(row as u64);
                 changes.push(weight);
                 if until != i64::MAX {
-                    timers.put(&order_of(until), rows.row(row), &weight.to_be_bytes())?;
+                    timers.put(&time_key(until), rows.row(row), &weight.to_be_bytes())?;
                 }
             }
         }
@@ -189,7 +190,7 @@ impl During {
         let (mut orders, mut keys) = (EncodedRows::default(), EncodedRows::default());
         for row in from..to {
             if let Some(at) = timer(&self.spans[row]) {
-                orders.push(&order_of(at));
+                orders.push(&time_key(at));
                 keys.push(self.rows.row(row));
             }
         }
@@ -201,7 +202,7 @@ impl During {
         for row in from..to {
             let (span, weight, bytes) = (self.spans[row], self.weights[row], self.rows.row(row));
             if let Some(at) = timer(&span) {
-                timers.update(&order_of(at), bytes, |old, new| {
+                timers.update(&time_key(at), bytes, |old, new| {
                     let sum = old.map_or(Ok(0), weight_of)?.saturating_add(weight);
                     new.extend_from_slice(&sum.to_be_bytes());
                     Ok(if sum == 0 { Change::Delete } else { Change::Put })
@@ -220,22 +221,6 @@ impl During {
         self.phase = Phase::Rows(to);
         Ok(Flow::More)
     }
-}
-
-/// The canonical bytes of a time.
-fn order_of(time: i64) -> Vec<u8> {
-    let mut order = Vec::with_capacity(9);
-    order.push(1);
-    order.extend_from_slice(&(time ^ i64::MIN).to_be_bytes());
-    order
-}
-
-fn time_of(order: &[u8]) -> Result<i64> {
-    match order.split_first() {
-        Some((1, rest)) => rest.first_chunk::<8>().map(|time| i64::from_be_bytes(*time) ^ i64::MIN),
-        _ => None,
-    }
-    .ok_or_else(|| Error::corrupt("a timer has no time"))
 }
 
 fn weight_of(value: &[u8]) -> Result<i64> {

@@ -2,24 +2,8 @@
 //! after it. Whatever session a change can touch lies in the cluster around it.
 
 use crate::base::{Error, Result};
+use crate::operators::instant::{time_key, time_of};
 use crate::state::BagTable;
-
-/// The canonical bytes of a time: what kept rows begin with.
-pub(super) fn time_key(time: i64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9);
-    key.push(1);
-    key.extend_from_slice(&(time ^ i64::MIN).to_be_bytes());
-    key
-}
-
-/// The time with which a kept row begins.
-pub(super) fn time_of(row: &[u8]) -> Result<i64> {
-    match row.split_first() {
-        Some((1, rest)) => rest.first_chunk::<8>().map(|time| i64::from_be_bytes(*time) ^ i64::MIN),
-        _ => None,
-    }
-    .ok_or_else(|| Error::corrupt("a row of a session begins with no time"))
-}
 
 /// A row with its weight before and after the change.
 pub(super) struct Row {

@@ -32,13 +32,14 @@ use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 pub use spec::SessionSpec;
 
 use super::faults::fault_batch;
+use super::instant::{time_key, time_of};
 use super::partition::{Gathered, PartitionCodec};
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
 use crate::state::OperatorState;
 use crate::types::{DeltaBatch, EncodedRows, Watermark};
-use cluster::{Cluster, time_key, time_of};
+use cluster::Cluster;
 
 const ROWS: usize = 0;
 const ENDS: usize = 1;
@@ -132,7 +133,10 @@ impl Operator for Session {
         }
         let flow = self.free_slice(end.watermark(0), state, out)?;
         match flow {
-            Flow::Done => self.phase = Phase::Filling,
+            Flow::Done => {
+                self.phase = Phase::Filling;
+                self.ask_for_close(state, out)?;
+            }
             Flow::More | Flow::Fetch(_) => {}
         }
         Ok(flow)
@@ -228,6 +232,15 @@ impl Session {
         }
         let rows = RecordBatch::try_new(SchemaRef::clone(&self.output), columns)?;
         out.emit(MAIN_PORT, DeltaBatch::new(rows, leaving.weights.clone())?);
+        Ok(())
+    }
+
+    /// Whoever closes by the clock wants to be called when the first session is final.
+    fn ask_for_close(&self, state: &mut OperatorState, out: &mut Output) -> Result<()> {
+        let Some(after) = self.spec.free_after_us.filter(|_| self.spec.on_close) else { return Ok(()) };
+        if let Some(first) = state.ordered(ENDS)?.first_order() {
+            out.wake_at(time_of(first)?.saturating_add(after));
+        }
         Ok(())
     }
 

@@ -10,8 +10,10 @@ mod gate;
 mod grouping;
 mod interval;
 mod join;
+mod lookup;
 mod ordered;
 mod over;
+mod proctime;
 mod project;
 mod repeat;
 mod scan;
@@ -31,6 +33,8 @@ pub use self::constant::unit_row;
 use super::asof::AsofJoin;
 use super::build::{Builder, Stream};
 use super::during::During;
+use super::lookup::LookupJoin;
+use super::proctime::Proctime;
 use super::repeat::Repeat;
 use super::single::SingleRow;
 use super::unnest::Unnest;
@@ -79,6 +83,10 @@ impl Lowering {
                     self.asof(asof)
                 } else if let Some(during) = node.downcast_ref::<During>() {
                     self.during(during)
+                } else if let Some(proctime) = node.downcast_ref::<Proctime>() {
+                    self.proctime(proctime)
+                } else if let Some(lookup) = node.downcast_ref::<LookupJoin>() {
+                    self.lookup(lookup)
                 } else if let Some(repeat) = node.downcast_ref::<Repeat>() {
                     self.repeat(repeat)
                 } else if let Some(unnest) = node.downcast_ref::<Unnest>() {

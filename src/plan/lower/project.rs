@@ -14,7 +14,10 @@ impl Lowering {
         {
             return self.project(stream, projection);
         }
-        let stream = self.lower(&projection.input)?;
+        let stream = match self.unstamped(projection)? {
+            Some(stream) => stream,
+            None => self.lower(&projection.input)?,
+        };
         self.project(stream, projection)
     }
 

@@ -14,7 +14,7 @@ use super::set_functions;
 use super::{BindMode, clock};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::functions::is_clock;
-use crate::plan::{ASOF, CLOCK_HINT};
+use crate::plan::{ASOF, CLOCK_HINT, LOOKUP};
 
 /// Tables in one FROM.
 const FROM_MAX: usize = 200;
@@ -217,7 +217,7 @@ impl Checker<'_, '_> {
         if set_functions::list_function(name).is_some() {
             return Ok(()); // Rewritten before it is planned.
         }
-        if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF].contains(&name) {
+        if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF, LOOKUP].contains(&name) {
             return Ok(()); // Judged where they stand in FROM; elsewhere the planner does not find them.
         }
         if let Some(mark) = relation_argument(function) {

@@ -1,5 +1,5 @@
 //! Where a query that is kept up to date may name the clock: in comparisons of WHERE, of HAVING and of the ON of inner
-//! joins, alone or joined by AND. What they compare is for the planner to solve.
+//! joins, alone or joined by AND. What they compare is for the planner to solve. PROCTIME() stands in the list of SELECT.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::super::parse::fold;
-use crate::functions::is_clock;
+use crate::functions::{PROCTIME, is_clock};
 
 /// The places of the functions of the clock that may stand in `select`.
 pub(super) fn places(select: &Select) -> Vec<usize> {
@@ -21,6 +21,16 @@ pub(super) fn places(select: &Select) -> Vec<usize> {
         }
         _ => None,
     });
+    for item in &select.projection {
+        let _ = visit_expressions(item, |expr| {
+            if let Expr::Function(function) = expr
+                && named(function).as_deref() == Some(PROCTIME)
+            {
+                places.push(expr.span().start.column as usize);
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
     for condition in conditions.chain(&select.selection).chain(&select.having) {
         of_condition(condition, &mut places);
     }
@@ -82,9 +92,13 @@ fn of_side(side: &Expr, places: &mut Vec<usize>) {
 }
 
 fn is_clock_call(function: &Function) -> bool {
+    named(function).is_some_and(|name| is_clock(&name) && name != PROCTIME)
+}
+
+fn named(function: &Function) -> Option<String> {
     match function.name.0.as_slice() {
-        [part] => part.as_ident().is_some_and(|name| is_clock(&fold(name))),
-        _ => false,
+        [part] => part.as_ident().map(fold),
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::provider::Provider;
 use super::types::sql_type;
 use super::{BindMode, Binder};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
-use crate::functions::{BinaryOp, Expr, Value, from_datafusion};
+use crate::functions::{BinaryOp, Expr, PROCTIME, Value, from_datafusion};
 use crate::sql::statement::{CreateRelation, Name, ObjectKind};
 use crate::types::{Column, Schema, SqlType};
 
@@ -102,7 +102,10 @@ impl Binder<'_> {
         let mut generated = Vec::new();
         for (column, &at) in create.columns.iter().zip(places) {
             let Some(expression) = &column.generated else { continue };
-            let mut value = self.bound_expression(expression, &input)?;
+            let mut value = match is_proctime(expression) {
+                true => proctime(),
+                false => self.bound_expression(expression, &input)?,
+            };
             let ty = value.ty(&input)?;
             match &column.data_type {
                 Some(_) if schema.columns[at].ty != ty => value = value.cast(schema.columns[at].ty.clone()),
@@ -207,6 +210,15 @@ impl Binder<'_> {
         let coerced = planned(ExprSimplifier::new(context).coerce(bound, &schema))?;
         from_datafusion(&coerced, &schema).map_err(|error| error.at(position(expression, 1)))
     }
+}
+
+/// Whether a generated column is PROCTIME(): of a table the clock of the statement, of a source that of the epoch.
+fn is_proctime(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case(PROCTIME))
+}
+
+fn proctime() -> Expr {
+    Expr::Call { function: PROCTIME.to_string(), args: Vec::new(), ty: SqlType::TimestampTz }
 }
 
 fn position(expr: &ast::Expr, otherwise: usize) -> usize {

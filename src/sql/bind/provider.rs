@@ -23,7 +23,7 @@ use super::types::Types;
 use super::windows::Windows;
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind, schemas};
-use crate::plan::{ASOF, RelationSource, asof_mark};
+use crate::plan::{ASOF, LOOKUP, RelationSource, asof_mark, lookup_mark, stamped};
 use crate::types::RelationId;
 
 /// Views may be built on views this deep.
@@ -82,8 +82,11 @@ impl<'a> Provider<'a> {
                 let plan = self.view(&relation)?;
                 Ok(RelationSource::view(relation, plan))
             }
-            RelationKind::Source
-            | RelationKind::Table
+            RelationKind::Source => match stamped(&relation)? {
+                Some(plan) => Ok(RelationSource::view(relation, plan)),
+                None => Ok(RelationSource::new(relation)),
+            },
+            RelationKind::Table
             | RelationKind::MaterializedView
             | RelationKind::Late(_)
             | RelationKind::Faults(_)
@@ -182,6 +185,9 @@ impl ContextProvider for Provider<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if name == ASOF {
             return Some(asof_mark());
+        }
+        if name == LOOKUP {
+            return Some(lookup_mark());
         }
         if name == super::spread::ROWS {
             return Some(super::spread::rows_udf());

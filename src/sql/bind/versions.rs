@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use super::super::parse::fold;
 use crate::base::{Error, Result};
 use crate::catalog::Catalog;
-use crate::plan::ASOF;
+use crate::plan::{ASOF, LOOKUP};
 
 /// Rewrites every versioned relation of `query` that stands on the right of a join.
 pub(super) fn rewrite(query: &mut Query, catalog: &Catalog) -> Result<()> {
@@ -43,9 +43,9 @@ impl Rewriter<'_> {
         let TableFactor::Table { name, alias, version, .. } = &mut join.relation else { return Ok(()) };
         let Some(TableVersion::ForSystemTimeAsOf(time)) = version.take() else { return Ok(()) };
         if is_proctime(&time) {
-            return Err(Error::unsupported("FOR SYSTEM_TIME AS OF PROCTIME() is not supported")
-                .with_hint("Leave it out: the view then shows each row beside the present contents, and follows them.")
-                .at(at));
+            let condition = condition(&mut join.join_operator, at)?;
+            *condition = binary(mark(LOOKUP), BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
+            return Ok(());
         }
         let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
         let (schema, table) = match parts.as_slice() {
@@ -68,21 +68,8 @@ impl Rewriter<'_> {
         };
         idents.push(Ident::with_quote('"', column.name.clone()));
         let later = binary(time, BinaryOperator::GtEq, Expr::CompoundIdentifier(idents));
-        let (JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)) = &mut join.join_operator
-        else {
-            return Err(Error::unsupported("FOR SYSTEM_TIME AS OF takes JOIN and LEFT JOIN")
-                .with_hint("Write the versioned relation on the right of one of them.")
-                .at(at));
-        };
-        let JoinConstraint::On(condition) = constraint else {
-            return Err(Error::unsupported("FOR SYSTEM_TIME AS OF takes conditions with ON")
-                .with_hint("Write ON left.key = right.key.")
-                .at(at));
-        };
-        let versions = binary(mark(), BinaryOperator::And, later);
+        let condition = condition(&mut join.join_operator, at)?;
+        let versions = binary(mark(ASOF), BinaryOperator::And, later);
         *condition = binary(versions, BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
         Ok(())
     }
@@ -96,10 +83,29 @@ fn is_proctime(expr: &Expr) -> bool {
     matches!(expr, Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("proctime"))
 }
 
-/// The condition that makes a join one with versions.
-fn mark() -> Expr {
+/// The condition behind ON.
+fn condition(operator: &mut JoinOperator, at: usize) -> Result<&mut Expr> {
+    let (JoinOperator::Join(constraint)
+    | JoinOperator::Inner(constraint)
+    | JoinOperator::Left(constraint)
+    | JoinOperator::LeftOuter(constraint)) = operator
+    else {
+        return Err(Error::unsupported("FOR SYSTEM_TIME AS OF takes JOIN and LEFT JOIN")
+            .with_hint("Write the versioned relation on the right of one of them.")
+            .at(at));
+    };
+    let JoinConstraint::On(condition) = constraint else {
+        return Err(Error::unsupported("FOR SYSTEM_TIME AS OF takes conditions with ON")
+            .with_hint("Write ON left.key = right.key.")
+            .at(at));
+    };
+    Ok(condition)
+}
+
+/// The condition that marks a join as one with versions, or a lookup.
+fn mark(name: &str) -> Expr {
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(ASOF)]),
+        name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {

@@ -193,7 +193,18 @@ fn corner(round: usize) -> [&'static str; 10] {
     let (workers, batch_rows) = (["1", "2", "4"][round % 3], ["4096", "7", "1"][round / 3 % 3]);
     let strict = if round.is_multiple_of(2) { "false" } else { "true" };
     let often = ["--checkpoint-interval", "300ms"];
-    ["--workers", workers, "--batch-rows", batch_rows, "--strict-state", strict, often[0], often[1], "--clock-file", "clock"]
+    [
+        "--workers",
+        workers,
+        "--batch-rows",
+        batch_rows,
+        "--strict-state",
+        strict,
+        often[0],
+        often[1],
+        "--clock-file",
+        "clock",
+    ]
 }
 
 #[test]
