@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::postgres::{pg_table, pg_table_by_id};
 use super::relation::{Relation, RelationKind, schemas};
 use super::system::system_relations;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
@@ -116,7 +117,10 @@ impl Catalog {
     pub fn by_id(&self, id: RelationId) -> Option<Arc<Relation>> {
         match self.relations.get(&id) {
             Some(relation) => Some(Arc::clone(relation)),
-            None => system_relations().iter().find(|relation| relation.id == id).map(Arc::clone),
+            None => {
+                let ours = system_relations().iter().find(|relation| relation.id == id).map(Arc::clone);
+                ours.or_else(|| pg_table_by_id(id).map(|table| Arc::clone(&table.relation)))
+            }
         }
     }
 
@@ -142,15 +146,19 @@ impl Catalog {
         found
     }
 
-    /// The relation called `name`, in `schema` or else along the search path, and then in ms_catalog.
+    /// The relation called `name`, in `schema` or else along the search path, and then in ms_catalog and pg_catalog.
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
         let here = |schema: &str| match schema {
             schemas::CATALOG => system_relations().iter().find(|relation| relation.name == name).map(Arc::clone),
+            schemas::POSTGRES | schemas::INFORMATION => pg_table(schema, name).map(|table| Arc::clone(&table.relation)),
             _ => self.names.get(&(schema.to_owned(), name.to_owned())).and_then(|&id| self.by_id(id)),
         };
         match schema {
             Some(schema) => here(schema),
-            None => self.path.iter().find_map(|schema| here(schema)).or_else(|| here(schemas::CATALOG)),
+            None => {
+                let system = [schemas::CATALOG, schemas::POSTGRES];
+                self.path.iter().map(String::as_str).chain(system).find_map(here)
+            }
         }
     }
 

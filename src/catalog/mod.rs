@@ -9,6 +9,7 @@ mod codec;
 mod dependencies;
 mod functions;
 mod names;
+pub mod postgres;
 mod relation;
 mod system;
 

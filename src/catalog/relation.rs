@@ -18,10 +18,15 @@ pub mod schemas {
     pub const FAULTS: &str = "ms_faults";
     /// Late rows, by the name of the view that they were too late for.
     pub const LATE: &str = "ms_late";
+    /// PostgreSQL's catalog.
+    pub const POSTGRES: &str = "pg_catalog";
+    /// The standard's views of it.
+    pub const INFORMATION: &str = "information_schema";
 }
 
 /// All of [`schemas`].
-pub const SCHEMAS: [&str; 4] = [schemas::PUBLIC, schemas::CATALOG, schemas::FAULTS, schemas::LATE];
+pub const SCHEMAS: [&str; 6] =
+    [schemas::PUBLIC, schemas::CATALOG, schemas::FAULTS, schemas::LATE, schemas::POSTGRES, schemas::INFORMATION];
 
 /// What kind of thing bears a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,7 +209,7 @@ impl Relation {
     /// Its name, with its schema unless that is on the search path.
     pub fn path(&self) -> String {
         match self.schema_name.as_str() {
-            schemas::PUBLIC | schemas::CATALOG => self.name.clone(),
+            schemas::PUBLIC | schemas::CATALOG | schemas::POSTGRES => self.name.clone(),
             schema => format!("{schema}.{}", self.name),
         }
     }

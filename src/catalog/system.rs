@@ -6,7 +6,7 @@ use super::relation::{Relation, RelationKind};
 use crate::types::{Column, RelationId, Schema, SqlType};
 
 /// System views have the numbers from here on; no created relation ever gets so far.
-const FIRST_ID: u64 = 1 << 48;
+pub(super) const FIRST_ID: u64 = 1 << 48;
 
 /// What a system view is.
 #[derive(Clone, Debug, PartialEq)]

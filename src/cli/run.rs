@@ -101,7 +101,7 @@ fn reads(statement: &Statement) -> bool {
 
 impl Script<'_> {
     async fn run(&mut self, engine: &dyn SqlEngine) -> Result<()> {
-        let mut session = engine.open_session("millstream").await?;
+        let mut session = engine.open_session("millstream", 0).await?;
         let settings = session.settings_mut();
         settings.set_at_start("application_name", "millstream run")?;
         settings.set_at_start("read_timeout", "0")?;
@@ -166,6 +166,10 @@ impl Script<'_> {
                 self.table(schema, rows).await
             }
             Outcome::CopyOut { schema, rows, format } => self.lines(schema, rows, format).await,
+            Outcome::CopyIn { .. } => {
+                Err(Error::unsupported("COPY FROM STDIN has no client here that could send rows")
+                    .with_hint("Write INSERT, or make a source over the file."))
+            }
             Outcome::Done { tag, notices } => {
                 self.notices(&notices);
                 self.print(&format!("{tag}\n"))
@@ -303,7 +307,7 @@ impl Progress {
 }
 
 async fn show_progress(engine: &dyn SqlEngine, token: &CancelToken) -> Result<()> {
-    let mut session = engine.open_session("millstream").await?;
+    let mut session = engine.open_session("millstream", 0).await?;
     let (mut before, mut at) = (0u64, Instant::now());
     loop {
         sleep(LOOK_PAUSE).await;

@@ -16,8 +16,8 @@ use crate::types::{Schema, SqlType};
 /// Gives sessions.
 #[async_trait]
 pub trait SqlEngine: Send + Sync + 'static {
-    /// A new session of `user`; an error refuses the connection.
-    async fn open_session(&self, user: &str) -> Result<Box<dyn SqlSession>>;
+    /// A new session of `user` on the connection with number `process`; an error refuses the connection.
+    async fn open_session(&self, user: &str, process: i32) -> Result<Box<dyn SqlSession>>;
 
     /// Takes a last checkpoint and stops everything. Sessions that are still open get errors from then on.
     async fn shutdown(&self) -> Result<()>;
@@ -56,6 +56,16 @@ pub trait SqlSession: Send {
     /// is to be read as SQL reads `'text'::type`. Parameters beyond what the statement uses are ignored.
     async fn execute(&mut self, statement: &Statement, parameters: &[ArrayRef], cancel: CancelToken)
     -> Result<Outcome>;
+
+    /// What `statement` says of things that the caller keeps: prepared statements and cursors. Such statements are not
+    /// executed by the session.
+    fn directive(&self, statement: &Statement) -> Result<Option<Directive>>;
+
+    /// Brings `rows` of the schema of an [`Outcome::CopyIn`] into the table of its statement.
+    async fn copy_in(&mut self, statement: &Statement, rows: Vec<RecordBatch>, cancel: CancelToken) -> Result<Outcome>;
+
+    /// An error outside of the session's own statements: an open block fails by it.
+    async fn fail(&mut self);
 
     /// Makes the statements of one simple query take effect together, if they can: whether it did, and `close_together`
     /// must be called behind the last one.
@@ -125,6 +135,13 @@ pub enum Outcome {
         /// How they are written.
         format: CopyFormat,
     },
+    /// Rows are to be read from the client, and brought in with [`SqlSession::copy_in`].
+    CopyIn {
+        /// The columns of the rows.
+        schema: Schema,
+        /// How they are written.
+        format: CopyFormat,
+    },
     /// No rows.
     Done {
         /// The command tag: `INSERT 0 3`, `CREATE MATERIALIZED VIEW`.
@@ -139,9 +156,59 @@ impl fmt::Debug for Outcome {
         match self {
             Outcome::Rows { tag, .. } => write!(f, "Rows({tag:?})"),
             Outcome::CopyOut { format, .. } => write!(f, "CopyOut({format:?})"),
+            Outcome::CopyIn { format, .. } => write!(f, "CopyIn({format:?})"),
             Outcome::Done { tag, .. } => write!(f, "Done({tag})"),
         }
     }
+}
+
+/// What a statement says of things that a connection keeps.
+#[derive(Clone, Debug)]
+pub enum Directive {
+    /// `PREPARE`: keep `statement`; the types of its first parameters are given.
+    Prepare {
+        /// Under which name.
+        name: String,
+        /// Types of parameters.
+        types: Vec<SqlType>,
+        /// The statement.
+        statement: Statement,
+    },
+    /// `EXECUTE`.
+    Execute {
+        /// Which prepared statement.
+        name: String,
+        /// A query whose one row holds the parameters; none: there are none.
+        values: Option<Statement>,
+    },
+    /// `DEALLOCATE`; none: all.
+    Deallocate(Option<String>),
+    /// `DECLARE`: keep the rows of `statement`.
+    Declare {
+        /// Under which name.
+        name: String,
+        /// Beyond the end of the block.
+        hold: bool,
+        /// In binary.
+        binary: bool,
+        /// Whether the rows never end: what is there is given, and the first row waited for.
+        follows: bool,
+        /// What gives the rows.
+        statement: Statement,
+    },
+    /// `FETCH`, `MOVE`.
+    Fetch {
+        /// Which cursor.
+        name: String,
+        /// How many rows; none: all.
+        count: Option<u64>,
+        /// `MOVE`: rows are not sent.
+        passes_over: bool,
+    },
+    /// `CLOSE`; none: all.
+    Close(Option<String>),
+    /// `DISCARD ALL`: nothing is kept, settings are as at the start.
+    DiscardAll,
 }
 
 /// A command tag of a statement that gives rows.
@@ -163,9 +230,11 @@ impl Tag {
     }
 }
 
-/// How `COPY … TO STDOUT` writes rows; the defaults are those of its text format.
+/// How COPY writes and reads rows; the defaults are those of its text format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyFormat {
+    /// PostgreSQL's binary format; nothing below counts.
+    pub binary: bool,
     /// CSV instead of text.
     pub csv: bool,
     /// A first line of column names.
@@ -176,17 +245,27 @@ pub struct CopyFormat {
     pub null: String,
     /// Around values that need it (CSV only).
     pub quote: u8,
+    /// Before a quote inside a quoted value (CSV only).
+    pub escape: u8,
 }
 
 impl CopyFormat {
     /// Tab-separated text, NULL as `\N`.
     pub fn text() -> Self {
-        CopyFormat { csv: false, header: false, delimiter: b'\t', null: "\\N".to_string(), quote: b'"' }
+        CopyFormat {
+            binary: false,
+            csv: false,
+            header: false,
+            delimiter: b'\t',
+            null: "\\N".to_string(),
+            quote: b'"',
+            escape: b'"',
+        }
     }
 
     /// Comma-separated values, NULL as nothing.
     pub fn csv() -> Self {
-        CopyFormat { csv: true, header: false, delimiter: b',', null: String::new(), quote: b'"' }
+        CopyFormat { csv: true, delimiter: b',', null: String::new(), ..CopyFormat::text() }
     }
 }
 

@@ -64,6 +64,21 @@ impl Checker {
         }
         Ok(())
     }
+
+    /// The plan of what a CREATE statement makes, which is known from then on.
+    fn create(&mut self, parsed: &sql::ParsedStatement) -> Result<String> {
+        let author = Author {
+            catalog: &self.catalog,
+            queries: &self.queries,
+            settings: &self.settings,
+            numbers: &Counted(&self.next),
+            text: &parsed.text,
+            may_open: false,
+        };
+        let authored = author.statement(&parsed.statement)?;
+        authored.ddl.apply(&mut self.catalog)?;
+        Ok(authored.explain)
+    }
 }
 
 impl SqlChecker for Checker {
@@ -82,19 +97,7 @@ impl SqlChecker for Checker {
             | Sql::CreateMaterializedView(_)
             | Sql::CreateIndex(_)
             | Sql::CreateFunction(_)
-            | Sql::CreateSink(_) => {
-                let author = Author {
-                    catalog: &self.catalog,
-                    queries: &self.queries,
-                    settings: &self.settings,
-                    numbers: &Counted(&self.next),
-                    text: &parsed.text,
-                    may_open: false,
-                };
-                let authored = author.statement(&parsed.statement)?;
-                authored.ddl.apply(&mut self.catalog)?;
-                return Ok(authored.explain);
-            }
+            | Sql::CreateSink(_) => return self.create(parsed),
             Sql::CreateSchema(create) => self.catalog.create_schema(&create.name.name)?,
             Sql::DropSchema(statement) => drop(self.catalog.drop_schema(&statement.name.name, statement.cascade)?),
             Sql::Drop(statement) => self.drop_relations(statement)?,
@@ -105,6 +108,7 @@ impl SqlChecker for Checker {
             Sql::Insert(insert) => drop(binder.insert(insert, &[])?),
             Sql::Update(update) => drop(binder.update(update, &[])?),
             Sql::Delete(delete) => drop(binder.delete(delete, &[])?),
+            Sql::CopyIn(copy) => drop(binder.copy_in(copy)?),
             Sql::Explain(explain) => {
                 let inner = sql::ParsedStatement {
                     statement: explain.statement.clone(),
@@ -132,7 +136,17 @@ impl SqlChecker for Checker {
             | Sql::Commit
             | Sql::Rollback
             | Sql::Discard
-            | Sql::Deallocate(_) => {}
+            | Sql::Deallocate(_)
+            | Sql::Copied(_)
+            | Sql::Prepare(_)
+            | Sql::Execute(_)
+            | Sql::Declare(_)
+            | Sql::Fetch(_)
+            | Sql::Close(_)
+            | Sql::Savepoint(_)
+            | Sql::RollbackTo(_)
+            | Sql::Release(_)
+            | Sql::Unlisten => {}
         }
         Ok(String::new())
     }

@@ -28,7 +28,7 @@ pub struct FakeEngine {
 
 #[async_trait]
 impl SqlEngine for FakeEngine {
-    async fn open_session(&self, user: &str) -> Result<Box<dyn SqlSession>> {
+    async fn open_session(&self, user: &str, _process: i32) -> Result<Box<dyn SqlSession>> {
         if user == "nobody" {
             return Err(Error::unavailable("the engine recovers").with_code(sqlstate::CANNOT_CONNECT_NOW));
         }
@@ -286,6 +286,21 @@ impl SqlSession for FakeSession {
             self.transaction = TransactionState::Failed;
         }
         result
+    }
+
+    fn directive(&self, _: &Statement) -> Result<Option<Directive>> {
+        Ok(None)
+    }
+
+    async fn copy_in(&mut self, _: &Statement, rows: Vec<RecordBatch>, _: CancelToken) -> Result<Outcome> {
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        Ok(Outcome::Done { tag: format!("COPY {count}"), notices: Vec::new() })
+    }
+
+    async fn fail(&mut self) {
+        if self.transaction == TransactionState::Open {
+            self.transaction = TransactionState::Failed;
+        }
     }
 
     async fn open_together(&mut self, _statements: &[Statement]) -> Result<bool> {

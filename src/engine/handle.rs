@@ -1,13 +1,16 @@
 //! The engine as sessions hold it: ways to ask the coordinator, to run queries, to run statements on its threads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use crate::base::{Error, Result, sqlstate};
 use crate::serving::QueryRunner;
+use crate::sql::{SessionFact, function_names};
 
 use super::request::{Event, Request};
 use super::shared::Shared;
@@ -21,6 +24,12 @@ pub(super) struct Handle {
     pub queries: QueryRunner,
     /// Who may change which table.
     pub tables: Tables,
+    /// Who is there, by the numbers of their connections.
+    pub sessions: Mutex<BTreeMap<i32, SessionFact>>,
+    /// Names of all functions with their kinds.
+    pub functions: Arc<[(String, &'static str)]>,
+    /// When the engine was started, in microseconds since 1970.
+    pub started_us: i64,
     sender: UnboundedSender<Event>,
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
@@ -29,7 +38,16 @@ pub(super) struct Handle {
 impl Handle {
     /// A handle to the coordinator behind `sender`; statements run on `runtime`.
     pub fn new(shared: Arc<Shared>, queries: QueryRunner, sender: UnboundedSender<Event>, runtime: Runtime) -> Handle {
-        Handle { shared, queries, tables: Tables::default(), sender, runtime: Some(runtime) }
+        Handle {
+            started_us: shared.clock.now_us(),
+            functions: function_names(queries.session_state()),
+            shared,
+            queries,
+            tables: Tables::default(),
+            sessions: Mutex::default(),
+            sender,
+            runtime: Some(runtime),
+        }
     }
 
     /// Asks the coordinator.

@@ -30,8 +30,8 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 pub use api::{
-    CancelReason, CancelToken, CopyFormat, Notice, Outcome, Prepared, RowStream, Severity, SqlChecker, SqlEngine,
-    SqlSession, Statement, Tag, TransactionState,
+    CancelReason, CancelToken, CopyFormat, Directive, Notice, Outcome, Prepared, RowStream, Severity, SqlChecker,
+    SqlEngine, SqlSession, Statement, Tag, TransactionState,
 };
 pub use check::Checker;
 pub use session::Session;
@@ -76,16 +76,20 @@ impl Engine {
         Ok(Engine { handle: Arc::new(Handle::new(shared, queries, sender, runtime)), settings })
     }
 
-    /// A session of `user`.
+    /// A session of `user` that belongs to no connection.
     pub fn session(&self, user: &str) -> Session {
-        Session::new(Arc::clone(&self.handle), SessionSettings::new(&self.settings, user))
+        self.session_of(user, 0)
+    }
+
+    fn session_of(&self, user: &str, process: i32) -> Session {
+        Session::new(Arc::clone(&self.handle), SessionSettings::new(&self.settings, user), process)
     }
 }
 
 #[async_trait]
 impl SqlEngine for Engine {
-    async fn open_session(&self, user: &str) -> Result<Box<dyn SqlSession>> {
-        Ok(Box::new(self.session(user)))
+    async fn open_session(&self, user: &str, process: i32) -> Result<Box<dyn SqlSession>> {
+        Ok(Box::new(self.session_of(user, process)))
     }
 
     async fn shutdown(&self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! in the place of the statement's scans, a [`QueryRunner`] executes the plan on threads of its own. A SUBSCRIBE: a
 //! [`Subscription`] over the published view and the engine's word on which epoch is visible.
 
+mod apply;
 mod error;
 mod given;
 mod lookup;
@@ -16,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use apply::{ARRAY_OF, array_of};
 pub use error::from_datafusion;
 pub use given::{Rows, rows_table, stream_table};
 pub use lookup::KeyFilter;

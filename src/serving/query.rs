@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::apply::without_dependents;
 use super::error::from_datafusion;
 use super::lookup::{answer, snapshot_of};
 use crate::base::{Error, Result};
@@ -108,6 +109,7 @@ impl QueryRunner {
     /// The physical plan of `plan`, as EXPLAIN shows it.
     pub async fn explain(&self, plan: LogicalPlan) -> Result<String> {
         let state = if is_small(&plan) { &self.small } else { &self.large };
+        let plan = without_dependents(plan, state).map_err(from_datafusion)?;
         let plan = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
         Ok(datafusion::physical_plan::displayable(&*plan).indent(false).to_string())
     }
@@ -122,7 +124,12 @@ impl Drop for QueryRunner {
     }
 }
 
-async fn send_rows(state: &SessionState, plan: LogicalPlan, sender: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+async fn send_rows(
+    state: &Arc<SessionState>,
+    plan: LogicalPlan,
+    sender: &mpsc::Sender<Result<RecordBatch>>,
+) -> Result<()> {
+    let plan = without_dependents(plan, state).map_err(from_datafusion)?;
     let physical = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
     let mut rows = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     while let Some(batch) = rows.next().await {

@@ -6,6 +6,7 @@ mod declared;
 mod dialect;
 mod options;
 mod parse;
+mod postgres;
 mod rename;
 mod statement;
 
@@ -19,5 +20,6 @@ pub use options::{
     SourceOptions, TimestampUnit, sink_options, source_options, table_options, view_options,
 };
 pub use parse::parse;
+pub use postgres::{DATABASE, Facts, SessionFact, catalog_rows, function_names};
 pub use rename::{OldName, quoted, renamed_references, renamed_statement};
 pub use statement::*;

@@ -2,6 +2,7 @@
 
 mod ddl;
 mod function;
+mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use sqlparser::ast;
 
 pub use ddl::{Comment, CreateIndex, CreateSchema, DropSchema, Rename};
 pub use function::{CreateFunction, FunctionParameter};
+pub use session::{Copied, CopyFormat, CopyIn, CopyOptions, Declare, Execute, Fetch, Prepare};
 pub use sqlparser::ast::Query;
 
 /// One statement of a text, with where it stands.
@@ -84,6 +86,10 @@ pub enum Statement {
     Subscribe(Subscribe),
     /// `COPY (...) TO STDOUT`.
     Copy(Copy),
+    /// `COPY table FROM STDIN`.
+    CopyIn(CopyIn),
+    /// The same, with the rows that came.
+    Copied(Copied),
     /// `EXPLAIN`.
     Explain(Box<Explain>),
     /// `SHOW`.
@@ -108,6 +114,24 @@ pub enum Statement {
     Discard,
     /// `DEALLOCATE name`, `DEALLOCATE ALL` (`None`).
     Deallocate(Option<String>),
+    /// `PREPARE`.
+    Prepare(Prepare),
+    /// `EXECUTE`.
+    Execute(Execute),
+    /// `DECLARE`.
+    Declare(Declare),
+    /// `FETCH`, `MOVE`.
+    Fetch(Fetch),
+    /// `CLOSE name`, `CLOSE ALL` (`None`).
+    Close(Option<String>),
+    /// `SAVEPOINT name`.
+    Savepoint(String),
+    /// `ROLLBACK TO name`.
+    RollbackTo(String),
+    /// `RELEASE name`.
+    Release(String),
+    /// `UNLISTEN`: nobody listens.
+    Unlisten,
 }
 
 /// The kinds of object that statements name.
@@ -417,9 +441,7 @@ pub struct Copy {
     /// What is copied.
     pub from: CopyFrom,
     /// In which spelling.
-    pub format: CopyFormat,
-    /// A first line of column names.
-    pub header: bool,
+    pub options: CopyOptions,
 }
 
 /// What COPY copies.
@@ -429,15 +451,6 @@ pub enum CopyFrom {
     Subscribe(Subscribe),
     /// A query.
     Query(Box<Query>),
-}
-
-/// The spelling of COPY's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyFormat {
-    /// Tab-separated, backslash escapes, `\N` for NULL.
-    Text,
-    /// RFC 4180 with PostgreSQL's quoting.
-    Csv,
 }
 
 /// `EXPLAIN`.

@@ -39,7 +39,8 @@ impl Guard {
         self.token.check()
     }
 
-    async fn expired(&self) {
+    /// Returns when the statement's time is up.
+    pub async fn expired(&self) {
         match self.deadline {
             Some(deadline) => sleep_until(deadline).await,
             None => std::future::pending().await,

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use tokio::time::Instant;
 
 use super::attend::{Guard, attend, drain, stopped};
 use super::copy::CopyLines;
 use super::extended::{Portal, Stored};
 use super::frame::{Frame, take};
+use super::kept::Told;
 use super::messages::{self, Fate};
 use super::rows::{Cursor, DataRows};
 use super::server::{Shared, Slot};
@@ -120,6 +122,7 @@ impl Connection {
             Ok(()) => Next::Continue,
             Err(error) => {
                 self.skipping = true;
+                self.session.fail().await;
                 self.refuse(&error)
             }
         }
@@ -227,9 +230,10 @@ impl Connection {
         let mut done = Ok(());
         for statement in statements {
             let guard = self.guard();
-            done = Box::pin(self.simple(statement, &guard)).await;
+            done = Box::pin(self.answer_statement(statement, &[], Told::Simple, &guard)).await;
             self.rest();
             if done.is_err() {
+                self.session.fail().await;
                 break;
             }
         }
@@ -240,20 +244,35 @@ impl Connection {
         done
     }
 
-    /// One statement of a simple query with everything it gives.
-    async fn simple(&mut self, statement: &Statement, guard: &Guard) -> Result<()> {
-        let work = self.session.execute(statement, &[], guard.token.clone());
+    /// One statement with everything it gives.
+    pub(super) async fn answer_statement(
+        &mut self,
+        statement: &Statement,
+        parameters: &[ArrayRef],
+        told: Told<'_>,
+        guard: &Guard,
+    ) -> Result<()> {
+        if let Some(directive) = self.session.directive(statement)? {
+            return Box::pin(self.direct(directive, told, guard)).await;
+        }
+        let work = self.session.execute(statement, parameters, guard.token.clone());
         match attend(&mut self.socket, guard, work).await? {
             Outcome::Rows { schema, rows, tag, notices } => {
                 self.notices(&notices);
-                messages::row_description(&mut self.socket.output, &schema, |_| false);
+                let binary = match told {
+                    Told::Simple => {
+                        messages::row_description(&mut self.socket.output, &schema, |_| false);
+                        Vec::new()
+                    }
+                    Told::Extended(binary) => binary.to_vec(),
+                };
                 let mut cursor = Cursor::new(schema, rows);
-                let mut writer = DataRows { binary: Vec::new() };
-                cursor.send(&mut self.socket, guard, &mut writer, None).await?;
+                cursor.send(&mut self.socket, guard, &mut DataRows { binary }, None).await?;
                 self.tell_settings();
                 messages::complete(&mut self.socket.output, &tag.text(cursor.sent));
             }
             outcome @ Outcome::CopyOut { .. } => self.copy_out(outcome, guard).await?,
+            Outcome::CopyIn { schema, format } => Box::pin(self.copy_in(statement, schema, format, guard)).await?,
             Outcome::Done { tag, notices } => {
                 self.notices(&notices);
                 self.tell_settings();
@@ -266,13 +285,17 @@ impl Connection {
     /// The rows of a `COPY … TO STDOUT`; other outcomes are not given to it.
     pub(super) async fn copy_out(&mut self, outcome: Outcome, guard: &Guard) -> Result<()> {
         let Outcome::CopyOut { schema, rows, format } = outcome else { return Ok(()) };
-        messages::copy_out(&mut self.socket.output, schema.columns.len());
+        messages::copy_out(&mut self.socket.output, schema.columns.len(), format.binary);
+        let binary = format.binary;
         let mut lines = CopyLines::new(format);
         lines.header(&schema, &mut self.socket.output);
         let mut cursor = Cursor::new(schema, rows);
         // The first bytes at once: a subscriber learns that it is subscribed.
         drain(&mut self.socket, guard).await?;
         cursor.send(&mut self.socket, guard, &mut lines, None).await?;
+        if binary {
+            lines.foot(&mut self.socket.output);
+        }
         messages::copy_done(&mut self.socket.output);
         messages::complete(&mut self.socket.output, &format!("COPY {}", cursor.sent));
         Ok(())

@@ -1,4 +1,4 @@
-//! `COPY … TO STDOUT`: rows as lines of text or CSV, one CopyData message each.
+//! `COPY … TO STDOUT`: rows as lines of text or CSV, or in binary, one CopyData message each.
 
 use bytes::{BufMut, BytesMut};
 
@@ -7,26 +7,48 @@ use super::rows::{RowWriter, set_length};
 use crate::engine::CopyFormat;
 use crate::types::Schema;
 
-/// Writes rows as lines.
+/// How a copy in binary begins.
+pub const BINARY_SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+
+/// Writes rows as lines, or in binary.
 pub struct CopyLines {
     format: CopyFormat,
     /// One value before it is escaped or quoted.
     value: BytesMut,
+    /// Whether the binary format's signature was written.
+    begun: bool,
 }
 
 impl CopyLines {
     /// Lines in `format`.
     pub fn new(format: CopyFormat) -> Self {
-        CopyLines { format, value: BytesMut::new() }
+        CopyLines { format, value: BytesMut::new(), begun: false }
     }
 
-    /// The message of the first line, if the format asks for one.
+    /// The message before the first row, if the format asks for one: the names of columns.
     pub fn header(&mut self, schema: &Schema, out: &mut BytesMut) {
         if self.format.header {
             let start = begin(out);
             self.header_line(schema, out);
             end(out, start);
         }
+    }
+
+    /// The signature of the binary format: PostgreSQL's drivers expect it in one message with the first row.
+    fn signature(&mut self, out: &mut BytesMut) {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.put_slice(BINARY_SIGNATURE);
+            out.put_i32(0);
+            out.put_i32(0);
+        }
+    }
+
+    /// What comes behind the last row of the binary format.
+    pub fn foot(&mut self, out: &mut BytesMut) {
+        let start = begin(out);
+        self.signature(out);
+        out.put_i16(-1);
+        set_length(out, start, out.len() - start);
     }
 
     /// Appends the columns' names as a line without its end.
@@ -69,7 +91,8 @@ impl CopyLines {
 
     /// CSV: quotes around what holds a delimiter, a quote or a line end, what would read as NULL, and `\.` alone.
     fn quoted(&self, out: &mut BytesMut) {
-        let special = |byte: &u8| [self.format.delimiter, self.format.quote, b'\n', b'\r'].contains(byte);
+        let CopyFormat { delimiter, quote, escape, .. } = self.format;
+        let special = |byte: &u8| [delimiter, quote, b'\n', b'\r'].contains(byte);
         let value: &[u8] = &self.value;
         if value != self.format.null.as_bytes() && value != b"\\." && !value.iter().any(special) {
             out.put_slice(value);
@@ -77,8 +100,8 @@ impl CopyLines {
         }
         out.put_u8(self.format.quote);
         for &byte in value {
-            if byte == self.format.quote {
-                out.put_u8(self.format.quote);
+            if byte == quote || byte == escape {
+                out.put_u8(escape);
             }
             out.put_u8(byte);
         }
@@ -107,9 +130,29 @@ impl CopyLines {
 impl RowWriter for CopyLines {
     fn write(&mut self, columns: &[Column<'_>], row: usize, out: &mut BytesMut) {
         let start = begin(out);
+        if self.format.binary {
+            self.signature(out);
+            out.put_i16(columns.len() as i16);
+            for column in columns {
+                binary_value(column, row, out);
+            }
+            set_length(out, start, out.len() - start);
+            return;
+        }
         self.line(columns, row, out);
         end(out, start);
     }
+}
+
+fn binary_value(column: &Column<'_>, row: usize, out: &mut BytesMut) {
+    if column.is_null(row) {
+        out.put_i32(-1);
+        return;
+    }
+    let at = out.len();
+    out.put_i32(0);
+    column.write_binary(row, out);
+    set_length(out, at, out.len() - at - 4);
 }
 
 fn begin(out: &mut BytesMut) -> usize {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::attend::{Guard, attend};
 use super::connection::Connection;
 use super::frame::{Frame, Target};
+use super::kept::Told;
 use super::rows::{Cursor, DataRows};
 use super::{messages, parameters, pg_type};
 use crate::base::{Error, Result, sqlstate};
@@ -15,20 +16,25 @@ use crate::engine::{Outcome, Prepared, Statement, Tag, TransactionState};
 #[derive(Clone)]
 pub struct Stored {
     /// None: the text held no statement.
-    statement: Option<Statement>,
-    prepared: Prepared,
+    pub(super) statement: Option<Statement>,
+    pub(super) prepared: Prepared,
 }
 
 /// A statement bound to its parameters.
 pub struct Portal {
-    stored: Stored,
-    parameters: Vec<ArrayRef>,
+    pub(super) stored: Stored,
+    pub(super) parameters: Vec<ArrayRef>,
     /// Per column: in binary.
-    binary: Vec<bool>,
-    state: PortalState,
+    pub(super) binary: Vec<bool>,
+    pub(super) state: PortalState,
+    /// Whether it outlives the transaction block.
+    pub(super) hold: bool,
+    /// Whether its rows never end.
+    pub(super) follows: bool,
 }
 
-enum PortalState {
+/// How far a portal has come.
+pub enum PortalState {
     /// Not run yet.
     Bound,
     /// Rows were sent up to a limit; more may follow.
@@ -39,7 +45,7 @@ enum PortalState {
     Done,
 }
 
-fn missing_statement(name: &str) -> Error {
+pub(super) fn missing_statement(name: &str) -> Error {
     let named = if name.is_empty() {
         "unnamed prepared statement".to_string()
     } else {
@@ -48,7 +54,7 @@ fn missing_statement(name: &str) -> Error {
     Error::invalid(format!("{named} does not exist")).with_code(sqlstate::INVALID_STATEMENT_NAME)
 }
 
-fn missing_portal(name: &str) -> Error {
+pub(super) fn missing_portal(name: &str) -> Error {
     Error::invalid(format!("portal \"{name}\" does not exist")).with_code(sqlstate::INVALID_CURSOR_NAME)
 }
 
@@ -88,7 +94,12 @@ impl Connection {
             }
             Frame::Flush => Ok(self.socket.flush().await?),
             // Left over from a copy, or answered by the caller.
-            Frame::Copy | Frame::Query(_) | Frame::Sync | Frame::Terminate => Ok(()),
+            Frame::CopyData(_)
+            | Frame::CopyDone
+            | Frame::CopyFail(_)
+            | Frame::Query(_)
+            | Frame::Sync
+            | Frame::Terminate => Ok(()),
         }
     }
 
@@ -101,12 +112,12 @@ impl Connection {
     /// Portals end with their transaction.
     pub(super) fn drop_portals(&mut self) {
         if self.session.transaction() == TransactionState::Idle {
-            self.portals.clear();
+            self.portals.retain(|_, portal| portal.hold);
         }
     }
 
     /// Refuses the next statement or portal when there are too many.
-    fn check_room(&self) -> Result<()> {
+    pub(super) fn check_room(&self) -> Result<()> {
         let limit = self.shared.settings.prepared_max;
         if self.statements.len() + self.portals.len() < limit {
             return Ok(());
@@ -126,11 +137,17 @@ impl Connection {
         let stored = match (statements.pop(), statements.is_empty()) {
             (None, _) => Stored { statement: None, prepared: Prepared { parameters: Vec::new(), columns: None } },
             (Some(statement), true) => {
-                let guard = self.guard();
-                let work = self.session.prepare(&statement, &types);
-                let prepared = attend(&mut self.socket, &guard, work).await;
-                self.rest();
-                Stored { statement: Some(statement), prepared: prepared? }
+                let prepared = match self.session.directive(&statement)? {
+                    Some(directive) => self.directive_columns(&directive),
+                    None => {
+                        let guard = self.guard();
+                        let work = self.session.prepare(&statement, &types);
+                        let prepared = attend(&mut self.socket, &guard, work).await;
+                        self.rest();
+                        prepared?
+                    }
+                };
+                Stored { statement: Some(statement), prepared }
             }
             (Some(_), false) => {
                 return Err(Error::syntax("cannot insert multiple commands into a prepared statement")
@@ -174,7 +191,8 @@ impl Connection {
             Some(count) => spread(column_formats, count, "column")?,
             None => Vec::new(),
         };
-        self.portals.insert(portal, Portal { stored, parameters, binary, state: PortalState::Bound });
+        let bound = Portal { stored, parameters, binary, state: PortalState::Bound, hold: false, follows: false };
+        self.portals.insert(portal, bound);
         messages::bind_complete(&mut self.socket.output);
         Ok(())
     }
@@ -234,6 +252,10 @@ impl Connection {
             messages::empty_query(&mut self.socket.output);
             return Ok(PortalState::Bound);
         };
+        if let Some(directive) = self.session.directive(statement)? {
+            self.direct(directive, Told::Extended(binary), guard).await?;
+            return Ok(PortalState::Done);
+        }
         let work = self.session.execute(statement, parameters, guard.token.clone());
         match attend(&mut self.socket, guard, work).await? {
             Outcome::Rows { schema, rows, tag, notices } => {
@@ -248,6 +270,10 @@ impl Connection {
             }
             outcome @ Outcome::CopyOut { .. } => {
                 self.copy_out(outcome, guard).await?;
+                Ok(PortalState::Done)
+            }
+            Outcome::CopyIn { schema, format } => {
+                Box::pin(self.copy_in(statement, schema, format, guard)).await?;
                 Ok(PortalState::Done)
             }
             Outcome::Done { tag, notices } => {

@@ -51,8 +51,12 @@ pub enum Frame {
     Sync,
     /// `X`.
     Terminate,
-    /// `d`, `c` or `f` outside a copy, left over from one that failed: ignored.
-    Copy,
+    /// `d`: bytes of a copy. Outside of one they are left over from one that failed, and ignored, like the next two.
+    CopyData(Bytes),
+    /// `c`: the end of a copy.
+    CopyDone,
+    /// `f`: the client gives a copy up, and says why.
+    CopyFail(String),
 }
 
 /// What Describe and Close mean.
@@ -159,7 +163,9 @@ fn decode(kind: u8, mut body: Body) -> Result<Frame> {
                 .with_hint("Call the function with SELECT."));
         }
         b'p' => return Err(violation("a password came though none was asked for")),
-        _ => Frame::Copy,
+        b'd' => Frame::CopyData(body.0),
+        b'c' => Frame::CopyDone,
+        _ => Frame::CopyFail(body.text("CopyFail")?),
     })
 }
 

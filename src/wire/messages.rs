@@ -162,11 +162,18 @@ pub fn row_description(out: &mut BytesMut, schema: &Schema, binary: impl Fn(usiz
     put(out, |out| data::RowDescription::new(pg_type::fields(schema, binary)).encode(out));
 }
 
-/// CopyOutResponse: text, so many columns.
-pub fn copy_out(out: &mut BytesMut, columns: usize) {
+/// CopyOutResponse: so many columns, all in text or all in binary.
+pub fn copy_out(out: &mut BytesMut, columns: usize, binary: bool) {
     let columns = i16::try_from(columns).unwrap_or(i16::MAX);
-    let formats = vec![0; usize::try_from(columns).unwrap_or_default()];
-    put(out, |out| copy::CopyOutResponse::new(0, columns, formats).encode(out));
+    let formats = vec![i16::from(binary); usize::try_from(columns).unwrap_or_default()];
+    put(out, |out| copy::CopyOutResponse::new(i8::from(binary), columns, formats).encode(out));
+}
+
+/// CopyInResponse: so many columns, all in text or all in binary.
+pub fn copy_in(out: &mut BytesMut, columns: usize, binary: bool) {
+    let columns = i16::try_from(columns).unwrap_or(i16::MAX);
+    let formats = vec![i16::from(binary); usize::try_from(columns).unwrap_or_default()];
+    put(out, |out| copy::CopyInResponse::new(i8::from(binary), columns, formats).encode(out));
 }
 
 /// CopyDone.

@@ -27,7 +27,17 @@ pub fn decode(index: usize, ty: &SqlType, value: Option<&Bytes>, binary: bool) -
         });
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(Arc::new(StringArray::from(vec![text]))),
+        Ok(text) if !text.contains('\0') => match ty {
+            // Which elements it has says the declared type alone.
+            SqlType::Array(_) => {
+                let (values, misread) = read_column(&StringArray::from(vec![text]), ty)?;
+                match misread.into_iter().next() {
+                    Some((_, reason)) => Err(reason.to_error().context(format!("in bind parameter {index}"))),
+                    None => Ok(values),
+                }
+            }
+            _ => Ok(Arc::new(StringArray::from(vec![text]))),
+        },
         Ok(_) | Err(_) => Err(Error::invalid("invalid byte sequence for encoding \"UTF8\"")
             .with_code("22021")
             .with_detail(format!("In bind parameter {index}."))),
@@ -35,7 +45,7 @@ pub fn decode(index: usize, ty: &SqlType, value: Option<&Bytes>, binary: bool) -
 }
 
 /// A value of PostgreSQL's binary format; none when the bytes are not one.
-fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
+pub(super) fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
     let array: ArrayRef = match ty {
         SqlType::Boolean => Arc::new(BooleanArray::from(vec![bytes.try_get_u8().ok()? != 0])),
         SqlType::SmallInt => Arc::new(Int16Array::from(vec![bytes.try_get_i16().ok()?])),

@@ -56,6 +56,13 @@ pub fn set_length(out: &mut BytesMut, at: usize, length: usize) {
     }
 }
 
+/// What became of asking for rows.
+enum Fetched {
+    Rows,
+    End,
+    NotYet,
+}
+
 /// A statement's rows with the place that was reached.
 pub struct Cursor {
     /// The columns.
@@ -65,12 +72,14 @@ pub struct Cursor {
     next_row: usize,
     /// How many rows were sent since it began.
     pub sent: u64,
+    /// Only what is there is sent, but for the first row, which is waited for.
+    pub only_ready: bool,
 }
 
 impl Cursor {
     /// At the first row of `rows`.
     pub fn new(schema: Schema, rows: RowStream) -> Self {
-        Cursor { schema, rows, batch: None, next_row: 0, sent: 0 }
+        Cursor { schema, rows, batch: None, next_row: 0, sent: 0, only_ready: false }
     }
 
     /// Sends rows until there are none (true) or `limit` were sent (false). Whether a row follows the last one that
@@ -82,14 +91,15 @@ impl Cursor {
         writer: &mut dyn RowWriter,
         limit: Option<u64>,
     ) -> Result<bool> {
-        let mut left = limit.unwrap_or(u64::MAX);
+        let (mut left, before) = (limit.unwrap_or(u64::MAX), self.sent);
         loop {
             guard.check()?;
             let Some(batch) = self.batch.take() else {
-                if !self.fetch(socket, guard).await? {
-                    return Ok(true);
+                match self.fetch(socket, guard, self.only_ready && self.sent > before).await? {
+                    Fetched::Rows => continue,
+                    Fetched::End => return Ok(true),
+                    Fetched::NotYet => return Ok(false),
                 }
-                continue;
             };
             let end = batch.num_rows().min(self.next_row.saturating_add(usize::try_from(left).unwrap_or(usize::MAX)));
             let from = self.next_row;
@@ -105,15 +115,16 @@ impl Cursor {
         }
     }
 
-    /// Gets the next batch that has rows; false when there is none.
-    async fn fetch(&mut self, socket: &mut Socket, guard: &Guard) -> Result<bool> {
+    /// Gets the next batch; unless `ready`, waits for it.
+    async fn fetch(&mut self, socket: &mut Socket, guard: &Guard, ready: bool) -> Result<Fetched> {
         let next = match self.rows.next().now_or_never() {
             Some(next) => next.transpose()?,
+            None if ready => return Ok(Fetched::NotYet),
             None => attend(socket, guard, self.rows.next().map(Option::transpose)).await?,
         };
         self.next_row = 0;
         self.batch = next;
-        Ok(self.batch.is_some())
+        Ok(if self.batch.is_some() { Fetched::Rows } else { Fetched::End })
     }
 
     /// Writes rows up to `end` of `batch`.

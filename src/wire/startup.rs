@@ -152,7 +152,7 @@ async fn greet(
             .with_hint(format!("There is one database: psql -d {DATABASE}.")));
     }
     let slot = shared.register(random::secret() as i32)?;
-    let mut session = shared.engine.open_session(&wishes.user).await?;
+    let mut session = shared.engine.open_session(&wishes.user, slot.process).await?;
     let mut notices = Vec::new();
     for (name, value) in &wishes.settings {
         match session.settings_mut().set_at_start(name, value) {

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod cli;
+mod clients;
 mod constant_sum;
 mod crash;
 mod examples;

@@ -18,7 +18,7 @@ use super::show::{is_kind, named};
 impl Work<'_> {
     /// CREATE SCHEMA.
     pub(super) async fn create_schema(&mut self, create: &CreateSchema) -> Result<Outcome> {
-        self.refuse_in_block("CREATE SCHEMA")?;
+        self.ddl_in_block("CREATE SCHEMA", &[])?;
         let name = &create.name.name;
         if create.if_not_exists && self.catalog().has_schema(name) {
             self.notices.push(Notice::new(format!("schema \"{name}\" already exists, skipping")));
@@ -31,7 +31,6 @@ impl Work<'_> {
 
     /// DROP SCHEMA.
     pub(super) async fn drop_schema(&mut self, statement: &DropSchema) -> Result<Outcome> {
-        self.refuse_in_block("DROP SCHEMA")?;
         let (name, catalog) = (&statement.name.name, self.catalog());
         if statement.if_exists && !catalog.has_schema(name) {
             self.notices.push(Notice::new(format!("schema \"{name}\" does not exist, skipping")));
@@ -39,6 +38,8 @@ impl Work<'_> {
         }
         let mut tried = Catalog::clone(&catalog);
         let dropped = tried.drop_schema(name, statement.cascade).map_err(|error| error.at(statement.name.position))?;
+        let gone: Vec<_> = dropped.iter().map(|relation| relation.id).collect();
+        self.ddl_in_block("DROP SCHEMA", &gone)?;
         self.make(Ddl::DropSchema { name: name.clone(), cascade: statement.cascade }).await?;
         dropped.iter().for_each(|relation| self.handle.tables.forget(relation.id));
         Ok(self.done("DROP SCHEMA"))
@@ -46,7 +47,7 @@ impl Work<'_> {
 
     /// COMMENT ON.
     pub(super) async fn comment(&mut self, comment: &Comment) -> Result<Outcome> {
-        self.refuse_in_block("COMMENT")?;
+        self.ddl_in_block("COMMENT", &[])?;
         let relation = named(&self.catalog(), comment.kind, &comment.name)?;
         if let Some(kind) = comment.kind {
             is_kind(&relation, kind).map_err(|error| error.at(comment.name.position))?;
@@ -77,7 +78,7 @@ impl Work<'_> {
     /// ALTER ... RENAME TO: the relation's own statement and those that name it are written anew.
     pub(super) async fn rename(&mut self, rename: &Rename) -> Result<Outcome> {
         let tag = format!("ALTER {}", rename.kind.to_string().to_uppercase());
-        self.refuse_in_block(&tag)?;
+        self.ddl_in_block(&tag, &[])?;
         let catalog = self.catalog();
         let found = catalog.resolve(rename.name.schema.as_deref(), &rename.name.name);
         let relation = match found {

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::base::{Error, Result, ResultExt};
 use crate::catalog::Relation;
 use crate::plan::fixed_key;
-use crate::sql::{Binder, BoundConflict, BoundQuery, Delete, Insert, Update};
+use crate::sql::{BoundConflict, BoundQuery, Delete, Insert, Update};
 use crate::state::PublishedView;
 use crate::types::{DeltaBatch, Epoch, RelationId, Schema};
 
@@ -47,8 +47,7 @@ impl Work<'_> {
     /// INSERT INTO.
     pub(super) async fn insert(&mut self, insert: &Insert) -> Result<Outcome> {
         let catalog = self.catalog();
-        let bound =
-            Binder::new(&catalog, self.handle.queries.session_state()).insert(insert, &self.parameter_types()?)?;
+        let bound = self.binder(&catalog).insert(insert, &self.parameter_types()?)?;
         let table = bound.table;
         let rows = self.collect(bound.rows, Vec::new()).await?;
         let rows = as_table(&table, rows)?;
@@ -69,11 +68,22 @@ impl Work<'_> {
         Ok(self.answer(changed))
     }
 
+    /// Inserts the rows that `rows` makes of given ones.
+    pub(super) async fn bring_in(
+        &mut self,
+        table: &Arc<Relation>,
+        rows: BoundQuery,
+        given: (RelationId, RecordBatch),
+    ) -> Result<()> {
+        let rows = as_table(table, self.collect(rows, vec![given]).await?)?;
+        check_not_null(table, &rows)?;
+        self.change(table, DeltaBatch::inserts(rows), None).await
+    }
+
     /// UPDATE.
     pub(super) async fn update(&mut self, update: &Update) -> Result<Outcome> {
         let catalog = self.catalog();
-        let bound =
-            Binder::new(&catalog, self.handle.queries.session_state()).update(update, &self.parameter_types()?)?;
+        let bound = self.binder(&catalog).update(update, &self.parameter_types()?)?;
         let table = bound.table;
         let mut guard = self.guard(&table).await?;
         let rows = self.rows_to_change(&table, bound.rows, &mut guard).await?;
@@ -90,8 +100,7 @@ impl Work<'_> {
     /// DELETE FROM.
     pub(super) async fn delete(&mut self, delete: &Delete) -> Result<Outcome> {
         let catalog = self.catalog();
-        let bound =
-            Binder::new(&catalog, self.handle.queries.session_state()).delete(delete, &self.parameter_types()?)?;
+        let bound = self.binder(&catalog).delete(delete, &self.parameter_types()?)?;
         let table = bound.table;
         let mut guard = self.guard(&table).await?;
         let rows = self.rows_to_change(&table, bound.rows, &mut guard).await?;

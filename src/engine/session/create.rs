@@ -23,7 +23,7 @@ impl Work<'_> {
             Sql::CreateFunction(create) => ("CREATE FUNCTION", &create.name, false),
             _ => return Err(crate::base::Error::internal("statement creates nothing")),
         };
-        self.refuse_in_block(tag)?;
+        self.ddl_in_block(tag, &[])?;
         if let Some(outcome) = self.exists(name, if_not_exists, tag) {
             return Ok(outcome);
         }
@@ -35,7 +35,7 @@ impl Work<'_> {
 
     /// CREATE INDEX, whose name may be left out.
     async fn create_index(&mut self, statement: &Sql, create: &CreateIndex) -> Result<Outcome> {
-        self.refuse_in_block("CREATE INDEX")?;
+        self.ddl_in_block("CREATE INDEX", &[])?;
         if let Some(name) = &create.name {
             let of = self.resolve(&create.relation)?;
             let name = Name { schema: Some(of.schema_name.clone()), ..name.clone() };
@@ -65,7 +65,6 @@ impl Work<'_> {
     /// DROP.
     pub(super) async fn drop_relations(&mut self, statement: &DropStatement) -> Result<Outcome> {
         let tag = format!("DROP {}", statement.kind.to_string().to_uppercase());
-        self.refuse_in_block(&tag)?;
         let catalog = self.catalog();
         let mut relations = Vec::new();
         for name in &statement.names {
@@ -80,6 +79,7 @@ impl Work<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.ddl_in_block(&tag, &relations)?;
         if !relations.is_empty() {
             let tables = relations.clone();
             self.make(Ddl::Drop { relations, cascade: statement.cascade }).await?;

@@ -3,6 +3,7 @@
 mod alter;
 mod change;
 mod control;
+mod copy;
 mod create;
 mod explain;
 mod query;
@@ -15,16 +16,16 @@ pub(super) use show::named;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::base::{Error, Result, SessionSettings, sqlstate};
 use crate::catalog::Catalog;
-use crate::sql::{self, Statement as Sql};
+use crate::sql::{self, SessionFact, Statement as Sql};
 use crate::types::{Epoch, SqlType};
 
-use super::api::{CancelToken, Notice, Outcome, Prepared, SqlSession, Statement, TransactionState};
+use super::api::{CancelToken, Directive, Notice, Outcome, Prepared, SqlSession, Statement, TransactionState};
 use super::handle::Handle;
 use super::request::{Reply, Request};
 use transaction::Transaction;
@@ -40,7 +41,13 @@ pub struct Session {
     inner: Arc<Mutex<Inner>>,
     /// As of the end of the last statement.
     transaction: TransactionState,
+    /// The number of its connection.
+    process: i32,
+    wishes: Arc<Wishes>,
 }
+
+/// Settings that `set_config` asked for, to be taken over before the next statement.
+type Wishes = parking_lot::Mutex<Vec<(String, String)>>;
 
 /// What one statement leaves to the next.
 pub(super) struct Inner {
@@ -54,6 +61,18 @@ pub(super) struct Inner {
     manual: bool,
 }
 
+impl Inner {
+    /// An open block fails. What it has changed is given up, unless it may go back to a savepoint.
+    fn fail(&mut self) {
+        if let Some(transaction) = &self.transaction {
+            self.failed = true;
+            if transaction.savepoints.is_empty() {
+                self.transaction = None;
+            }
+        }
+    }
+}
+
 /// One statement under way.
 pub(super) struct Work<'a> {
     pub handle: &'a Arc<Handle>,
@@ -61,6 +80,10 @@ pub(super) struct Work<'a> {
     pub inner: &'a mut Inner,
     pub text: &'a str,
     pub parameters: &'a [ArrayRef],
+    /// The number of the session's connection.
+    pub process: i32,
+    /// See [`Session::take_wishes`].
+    pub wishes: &'a Arc<Wishes>,
     pub notices: Vec<Notice>,
 }
 
@@ -76,11 +99,22 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement>> {
 }
 
 impl Session {
-    /// A new session.
-    pub(super) fn new(handle: Arc<Handle>, settings: SessionSettings) -> Session {
+    /// A new session on connection `process`.
+    pub(super) fn new(handle: Arc<Handle>, settings: SessionSettings, process: i32) -> Session {
+        let now_us = handle.shared.clock.now_us();
+        let fact = SessionFact {
+            process,
+            user: settings.show("session_authorization").map_or("", |(_, value)| value).to_string(),
+            application: String::new(),
+            since_us: now_us,
+            statement_us: now_us,
+            state: "idle",
+            statement: String::new(),
+        };
+        handle.sessions.lock().insert(process, fact);
         let inner = Inner { least: Epoch::ZERO, transaction: None, failed: false, manual: false };
         let inner = Arc::new(Mutex::new(inner));
-        Session { handle, settings, inner, transaction: TransactionState::Idle }
+        Session { handle, settings, inner, transaction: TransactionState::Idle, process, wishes: Arc::default() }
     }
 
     fn parsed<'a>(&self, statement: &'a Statement) -> Result<&'a sql::ParsedStatement> {
@@ -93,6 +127,31 @@ impl Session {
             self.execute(&statement, &[], CancelToken::new()).await?;
         }
         Ok(())
+    }
+
+    /// Takes over the settings that `set_config` asked for.
+    fn take_wishes(&mut self) {
+        for (name, value) in std::mem::take(&mut *self.wishes.lock()) {
+            // It was tried before it was wished for.
+            drop(self.settings.set(&name, &value));
+        }
+    }
+
+    /// Tells others what this session does.
+    fn tell(&self, state: &'static str, statement: Option<&str>) {
+        let now_us = self.handle.shared.clock.now_us();
+        if let Some(fact) = self.handle.sessions.lock().get_mut(&self.process) {
+            fact.state = state;
+            if let Some(statement) = statement {
+                fact.statement.clear();
+                fact.statement.push_str(statement);
+                fact.statement_us = now_us;
+                let name = self.settings.show("application_name").map_or("", |(_, value)| value);
+                if fact.application != name {
+                    fact.application = name.to_string();
+                }
+            }
+        }
     }
 
     /// SET, RESET and SHOW of a setting are answered here: the settings are the session's own.
@@ -119,6 +178,8 @@ impl SqlSession for Session {
         parameters: &[ArrayRef],
         cancel: CancelToken,
     ) -> Result<Outcome> {
+        self.take_wishes();
+        self.tell("active", Some(&statement.text));
         let parsed = self.parsed(statement)?;
         let failed = self.transaction == TransactionState::Failed;
         if !failed && let Some(outcome) = self.setting(&parsed.statement) {
@@ -130,8 +191,10 @@ impl SqlSession for Session {
                 self.inner.lock().await.manual = manual;
                 self.handle.send(Request::SetManual(manual))?;
             }
+            self.tell("idle", None);
             return outcome;
         }
+        let (process, wishes) = (self.process, Arc::clone(&self.wishes));
         let (handle, settings, inner) = (Arc::clone(&self.handle), self.settings.clone(), Arc::clone(&self.inner));
         let (statement, parameters) = (statement.clone(), parameters.to_vec());
         let task = self.handle.spawn(async move {
@@ -144,12 +207,13 @@ impl SqlSession for Session {
                 inner: &mut inner,
                 text: &parsed.text,
                 parameters: &parameters,
+                process,
+                wishes: &wishes,
                 notices: Vec::new(),
             };
             let outcome = work.run(&parsed.statement).await;
-            if outcome.is_err() && inner.transaction.is_some() {
-                inner.transaction = None;
-                inner.failed = true;
+            if outcome.is_err() {
+                inner.fail();
             }
             let state = match (inner.failed, &inner.transaction) {
                 (true, _) => TransactionState::Failed,
@@ -162,20 +226,32 @@ impl SqlSession for Session {
             result = task => result,
             reason = cancel.cancelled() => Err(reason.error()),
         };
+        self.tell(if self.transaction == TransactionState::Idle { "idle" } else { "idle in transaction" }, None);
         match result {
             Ok((outcome, state)) => {
                 self.transaction = state;
                 Ok(query::cancellable(outcome, cancel))
             }
             Err(error) => {
-                if self.transaction == TransactionState::Open {
-                    self.transaction = TransactionState::Failed;
-                    let mut inner = self.inner.lock().await;
-                    inner.transaction = None;
-                    inner.failed = true;
-                }
+                self.fail().await;
                 Err(error)
             }
+        }
+    }
+
+    fn directive(&self, statement: &Statement) -> Result<Option<Directive>> {
+        Ok(copy::directive(&self.parsed(statement)?.statement))
+    }
+
+    async fn copy_in(&mut self, statement: &Statement, rows: Vec<RecordBatch>, cancel: CancelToken) -> Result<Outcome> {
+        let copied = copy::Copied::new(self.parsed(statement)?, rows)?;
+        self.execute(&copied.into_statement(statement), &[], cancel).await
+    }
+
+    async fn fail(&mut self) {
+        if self.transaction == TransactionState::Open {
+            self.transaction = TransactionState::Failed;
+            self.inner.lock().await.fail();
         }
     }
 
@@ -211,6 +287,7 @@ impl SqlSession for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.handle.sessions.lock().remove(&self.process);
         if self.inner.try_lock().is_ok_and(|inner| inner.manual) {
             // The engine may have ended.
             drop(self.handle.send(Request::SetManual(false)));
@@ -227,7 +304,7 @@ pub(super) fn seen_by(settings: &SessionSettings, catalog: &Arc<Catalog>) -> Arc
 impl Work<'_> {
     /// Runs one statement.
     pub(super) async fn run(&mut self, statement: &Sql) -> Result<Outcome> {
-        if self.inner.failed && !matches!(statement, Sql::Rollback | Sql::Commit) {
+        if self.inner.failed && !matches!(statement, Sql::Rollback | Sql::Commit | Sql::RollbackTo(_)) {
             return Err(Error::invalid(
                 "current transaction is aborted, commands ignored until end of transaction block",
             )
@@ -259,12 +336,24 @@ impl Work<'_> {
             Sql::Describe(name) => self.describe(name),
             Sql::Flush => self.flush().await,
             Sql::WaitFor(names) => self.wait_for(names).await,
+            Sql::CopyIn(copy) => self.copy_in(copy),
+            Sql::Copied(copied) => self.copied(copied).await,
+            Sql::Savepoint(name) => self.savepoint(name),
+            Sql::RollbackTo(name) => self.rollback_to(name),
+            Sql::Release(name) => self.release(name),
+            Sql::Unlisten => Ok(self.done("UNLISTEN")),
             Sql::Begin => self.begin(),
             Sql::Commit => self.commit().await,
             Sql::Rollback => self.rollback(),
             Sql::Set(_) | Sql::Reset(_) => Ok(self.done("SET")),
-            Sql::Discard => Ok(self.done("DISCARD ALL")),
-            Sql::Deallocate(name) => Ok(self.done(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })),
+            Sql::Discard
+            | Sql::Deallocate(_)
+            | Sql::Prepare(_)
+            | Sql::Execute(_)
+            | Sql::Declare(_)
+            | Sql::Fetch(_)
+            | Sql::Close(_) => Err(Error::unsupported("prepared statements and cursors are kept by a connection")
+                .with_hint("Connect with psql or a driver.")),
         }
     }
 
@@ -288,14 +377,5 @@ impl Work<'_> {
     /// When a read that begins now gives up.
     pub(super) fn read_deadline(&self) -> Instant {
         Instant::now() + self.settings.read_timeout().unwrap_or(FOR_EVER)
-    }
-
-    /// Fails inside a transaction block: for statements that cannot be part of one.
-    pub(super) fn refuse_in_block(&self, what: &str) -> Result<()> {
-        if self.inner.transaction.is_none() {
-            return Ok(());
-        }
-        Err(Error::unsupported(format!("{what} cannot run inside a transaction block"))
-            .with_hint("COMMIT or ROLLBACK first, and send it alone."))
     }
 }

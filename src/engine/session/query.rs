@@ -1,20 +1,22 @@
 //! SELECT: bound, granted an epoch at which everything it names can be read, run on the query threads.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use futures::StreamExt;
 
 use crate::base::{Error, Result};
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind, schemas};
 use crate::functions::{at_clock, error_from_datafusion};
 use crate::plan::{for_batch, index_for};
 use crate::serving::{RowStream, rows_table, stream_table};
-use crate::sql::{BindMode, Binder, BoundQuery, CopyFormat as SqlCopyFormat, Query, Show, Statement as Sql};
-use crate::types::{Column, Epoch, RelationId, Schema, SqlType};
+use crate::sql::{BindMode, Binder, BoundQuery, Query, Show, Statement as Sql};
+use crate::sql::{Facts, catalog_rows};
+use crate::types::{Column, Epoch, JobId, RelationId, Schema, SqlType};
 
-use super::super::api::{CancelToken, CopyFormat, Outcome, Prepared, Tag};
+use super::super::api::{CancelToken, Outcome, Prepared, Tag};
 use super::super::handle::Handle;
 use super::super::request::{ReadGrant, Request};
 use super::super::sources::read_bounded;
@@ -68,6 +70,17 @@ pub(super) fn prepare(
         | Sql::Comment(_)
         | Sql::Drop(_)
         | Sql::Copy(_)
+        | Sql::CopyIn(_)
+        | Sql::Copied(_)
+        | Sql::Prepare(_)
+        | Sql::Execute(_)
+        | Sql::Declare(_)
+        | Sql::Fetch(_)
+        | Sql::Close(_)
+        | Sql::Savepoint(_)
+        | Sql::RollbackTo(_)
+        | Sql::Release(_)
+        | Sql::Unlisten
         | Sql::Flush
         | Sql::WaitFor(_)
         | Sql::Set(_)
@@ -99,7 +112,7 @@ pub(super) fn cancellable(outcome: Outcome, cancel: CancelToken) -> Outcome {
     match outcome {
         Outcome::Rows { schema, rows, tag, notices } => Outcome::Rows { schema, rows: guard(rows), tag, notices },
         Outcome::CopyOut { schema, rows, format } => Outcome::CopyOut { schema, rows: guard(rows), format },
-        Outcome::Done { tag, notices } => Outcome::Done { tag, notices },
+        other @ (Outcome::CopyIn { .. } | Outcome::Done { .. }) => other,
     }
 }
 
@@ -113,11 +126,7 @@ impl Work<'_> {
 
     /// COPY (...) TO STDOUT.
     pub(super) async fn copy(&mut self, copy: &crate::sql::Copy) -> Result<Outcome> {
-        let mut format = match copy.format {
-            SqlCopyFormat::Text => CopyFormat::text(),
-            SqlCopyFormat::Csv => CopyFormat::csv(),
-        };
-        format.header = copy.header;
+        let format = super::copy::format_of(&copy.options);
         let (schema, rows) = match &copy.from {
             crate::sql::CopyFrom::Query(query) => self.select(query).await?,
             crate::sql::CopyFrom::Subscribe(subscribe) => self.changes(subscribe).await?,
@@ -127,11 +136,58 @@ impl Work<'_> {
 
     async fn select(&mut self, query: &Query) -> Result<(Schema, RowStream)> {
         let catalog = self.catalog();
-        let binder = Binder::new(&catalog, self.handle.queries.session_state());
-        let given = self.parameter_types()?;
+        let (given, facts) = (self.parameter_types()?, self.facts());
+        let binder = Binder::new(&catalog, self.handle.queries.session_state()).with_facts(Arc::clone(&facts));
         let bound = binder.query(query, BindMode::Read, &given)?.with_parameters(self.parameters)?;
+        if bound.asks_sizes {
+            let bytes = self.bytes(&catalog).await?;
+            facts.bytes.get_or_init(|| bytes);
+        }
         let schema = bound.schema.clone();
         Ok((schema, self.rows(bound, Vec::new()).await?))
+    }
+
+    /// A binder over `catalog` that sees what this session sees.
+    pub(super) fn binder<'c>(&'c self, catalog: &'c Catalog) -> Binder<'c> {
+        Binder::new(catalog, self.handle.queries.session_state()).with_facts(self.facts())
+    }
+
+    /// The present rows of a system view, ours or PostgreSQL's.
+    async fn system_rows(&self, relation: &Relation) -> Result<RecordBatch> {
+        if relation.schema_name != schemas::CATALOG {
+            return catalog_rows(relation, &self.facts());
+        }
+        let name = relation.name.clone();
+        self.ask(|reply| Request::SystemView { name, reply }).await
+    }
+
+    /// Bytes of state by the relation whose job keeps it.
+    async fn bytes(&self, catalog: &Catalog) -> Result<BTreeMap<RelationId, u64>> {
+        let rows = self.ask(|reply| Request::SystemView { name: "ms_operators".to_string(), reply }).await?;
+        let column = |name: &str| rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let (Some(jobs), Some(bytes)) = (column("job_id"), column("state_bytes")) else { return Ok(BTreeMap::new()) };
+        let mut found = BTreeMap::new();
+        for (job, bytes) in jobs.values().iter().zip(bytes.values()) {
+            let job = u64::try_from(*job).map(JobId).ok().and_then(|job| catalog.by_job(job));
+            if let Some(relation) = job {
+                *found.entry(relation.id).or_default() += u64::try_from(*bytes).unwrap_or_default();
+            }
+        }
+        Ok(found)
+    }
+
+    /// What this session sees when it asks for the catalog.
+    fn facts(&self) -> Arc<Facts> {
+        Arc::new(Facts {
+            catalog: Catalog::clone(&self.catalog()),
+            settings: self.settings.clone(),
+            process: self.process,
+            sessions: self.handle.sessions.lock().values().cloned().collect(),
+            started_us: self.handle.started_us,
+            functions: Arc::clone(&self.handle.functions),
+            bytes: OnceLock::new(),
+            wishes: Arc::clone(self.wishes),
+        })
     }
 
     /// The types of the parameters that came with the statement.
@@ -158,8 +214,7 @@ impl Work<'_> {
                     published.push(read);
                 }
                 RelationKind::System => {
-                    let name = relation.name.clone();
-                    let rows = self.ask(|reply| Request::SystemView { name, reply }).await?;
+                    let rows = self.system_rows(relation).await?;
                     given.insert(relation.id, rows);
                 }
                 RelationKind::Source

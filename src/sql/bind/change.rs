@@ -71,7 +71,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn new(binder: &Binder<'_>, name: &Name) -> Result<Self> {
+    pub(super) fn new(binder: &Binder<'_>, name: &Name) -> Result<Self> {
         let table =
             binder.catalog.resolve(name.schema.as_deref(), &name.name).map_err(|error| error.at(name.position))?;
         if table.kind != RelationKind::Table {
@@ -92,7 +92,7 @@ impl Target {
     }
 
     /// The place of the column `name`, which a statement may set.
-    fn column(&self, name: &Name) -> Result<usize> {
+    pub(super) fn column(&self, name: &Name) -> Result<usize> {
         let Some(index) = self.table.columns.index_of(&name.name) else {
             let known = self.table.columns.columns.iter().map(|column| column.name.as_str());
             let message = format!("column \"{}\" of table \"{}\" does not exist", name.name, self.table.name);
@@ -152,7 +152,7 @@ impl Binder<'_> {
             }
         }
         let mut given = parameters.to_vec();
-        let mut provider = Provider::new(self.catalog, self.session, BindMode::Read);
+        let mut provider = self.provider(BindMode::Read);
         let source = match &insert.source {
             None => LogicalPlanBuilder::empty(true).build().map_err(|error| super::errors::translate(error, None))?,
             Some(query) => {
@@ -171,7 +171,7 @@ impl Binder<'_> {
     }
 
     /// `source`, whose columns are the table's columns `set`, with the others filled in.
-    fn table_rows(
+    pub(super) fn table_rows(
         &self,
         provider: &mut Provider<'_>,
         source: LogicalPlan,
@@ -212,7 +212,7 @@ impl Binder<'_> {
         let mut given = parameters.to_vec();
         let items = new_rows(&target, &update.assignments, None, &mut given)?;
         let query = change_query(&update.table, update.alias.clone(), items, update.selection.clone())?;
-        let provider = Provider::new(self.catalog, self.session, BindMode::Read);
+        let provider = self.provider(BindMode::Read);
         let mut rows = self.changed(provider, query, &target, &given)?;
         let returning =
             self.returning(&update.table, update.alias.clone(), update.returning.as_deref(), &mut rows.parameters)?;

@@ -9,6 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
+use super::super::postgres::{is_catalog_function, json_function, reg_type};
 use super::provider::Provider;
 use super::set_functions;
 use super::{BindMode, clock};
@@ -63,6 +64,17 @@ fn flow(result: Result<()>) -> ControlFlow<Error> {
 
 fn position(node: &impl Spanned) -> usize {
     node.span().start.column as usize
+}
+
+/// What only reads may call: how it is refused elsewhere, and what to write instead.
+fn reads_only(function: &Function, name: &str) -> Option<(String, &'static str)> {
+    if matches!(function.args, FunctionArguments::Subquery(_)) && name == "array" {
+        return Some(("ARRAY of a sub-query".to_string(), "Join, and aggregate with array_agg()."));
+    }
+    is_catalog_function(name).then(|| {
+        let what = format!("function {name}(), which asks for the catalog or the session,");
+        (what, "Call it in the SELECT that reads the view.")
+    })
 }
 
 /// The refusal of `what`, at `at` if that is known.
@@ -201,6 +213,9 @@ impl Checker<'_, '_> {
     fn expr(&self, expr: &Expr) -> Result<()> {
         match expr {
             Expr::Function(function) => self.function(function, position(expr)),
+            Expr::Cast { data_type, .. } if self.stored() && reg_type(data_type).is_some() => {
+                Err(refused_stored("a cast to a type of the catalog", "Write the number or the name.", position(expr)))
+            }
             _ => Ok(()),
         }
     }
@@ -226,6 +241,10 @@ impl Checker<'_, '_> {
                     "TABLE and PARTITION BY stand in the arguments of TUMBLE, HOP, CUMULATE and SESSION in FROM.",
                 )
                 .at(mark));
+        }
+        let name = json_function(name);
+        if let Some((what, rewrite)) = reads_only(function, name) {
+            return if self.stored() { Err(refused_stored(&what, rewrite, at)) } else { Ok(()) };
         }
         let session = self.provider.session;
         let scalar = session.scalar_functions().get(name);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use sqlparser::ast::{self, BinaryOperator, Ident, ObjectName, SetExpr, TableFactor};
 
 use super::change::{BoundConflict, Target, change_query, column, new_rows};
-use super::provider::Provider;
 use super::{BindMode, Binder};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Relation, RelationKind};
@@ -33,7 +32,7 @@ impl Binder<'_> {
         let nullable = target.table.columns.columns.iter().map(|column| Column { nullable: true, ..column.clone() });
         let columns = Schema::new(nullable.collect());
         let excluded = Arc::new(Relation::new(EXCLUDED_ID, EXCLUDED, RelationKind::Table, columns));
-        let mut provider = Provider::new(self.catalog, self.session, BindMode::Read);
+        let mut provider = self.provider(BindMode::Read);
         provider.extra = Some(Arc::clone(&excluded));
         let mut given: Vec<Option<SqlType>> = parameters.iter().cloned().map(Some).collect();
         let own = match &insert.alias {

@@ -182,7 +182,7 @@ impl Binder<'_> {
 
     /// An expression over rows of `input`, in the IR.
     fn bound_expression(&self, expression: &ast::Expr, input: &Schema) -> Result<Expr> {
-        let provider = Provider::new(self.catalog, self.session, BindMode::Stored);
+        let provider = self.provider(BindMode::Stored);
         let value = self.expression_over(&provider, expression, input)?;
         let named = provider.named.into_inner();
         if let Some(function) = named.values().next() {

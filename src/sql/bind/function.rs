@@ -54,7 +54,7 @@ impl Binder<'_> {
                 .with_hint("Choose another name.")
                 .at(create.name.position));
         }
-        let provider = Provider::new(self.catalog, self.session, BindMode::Stored);
+        let provider = self.provider(BindMode::Stored);
         let (body, parameters, returns) = self.function_body(create, &provider)?;
         let types: Vec<ast::DataType> = create.parameters.iter().map(|one| one.data_type.clone()).collect();
         let signature = function_signature(&create.name.name, &types)?;

@@ -8,6 +8,7 @@ mod change;
 mod check;
 mod clock;
 mod conflict;
+mod copied;
 mod definition;
 mod errors;
 mod function;
@@ -42,12 +43,14 @@ use sqlparser::ast;
 use self::errors::planned;
 use self::provider::Provider;
 use super::parse::parse;
+use super::postgres::{self, Facts};
 use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::plan::resolve_grouping;
 use crate::types::{Column as TypedColumn, Schema, SqlType};
 
+pub(super) use self::types::sql_type as type_of;
 pub use change::{BoundChange, BoundConflict, BoundInsert};
 pub use definition::{RelationDefinition, WatermarkDefinition};
 pub use function::{BoundFunction, function_signature};
@@ -66,6 +69,7 @@ pub enum BindMode {
 pub struct Binder<'a> {
     catalog: &'a Catalog,
     session: &'a SessionState,
+    facts: Option<Arc<Facts>>,
 }
 
 /// A bound query.
@@ -80,6 +84,8 @@ pub struct BoundQuery {
     pub parameters: Vec<SqlType>,
     /// Every relation that it names, inlined views among them, by number.
     pub relations: Vec<Arc<Relation>>,
+    /// Whether it calls functions that tell the sizes of relations.
+    pub asks_sizes: bool,
     /// Whether it ends with an ORDER BY that a stored view does not keep.
     pub unordered: bool,
 }
@@ -87,12 +93,17 @@ pub struct BoundQuery {
 impl<'a> Binder<'a> {
     /// A binder over `catalog`; `session` holds our functions.
     pub fn new(catalog: &'a Catalog, session: &'a SessionState) -> Self {
-        Binder { catalog, session }
+        Binder { catalog, session, facts: None }
+    }
+
+    /// The same, for a session: functions that ask for the catalog or for settings see `facts`.
+    pub fn with_facts(self, facts: Arc<Facts>) -> Self {
+        Binder { facts: Some(facts), ..self }
     }
 
     /// Binds `query`; `parameters` are types that the client gave, the others are inferred (text where nothing says).
     pub fn query(&self, query: &Query, mode: BindMode, parameters: &[Option<SqlType>]) -> Result<BoundQuery> {
-        let provider = Provider::new(self.catalog, self.session, mode);
+        let provider = self.provider(mode);
         let ties = mode == BindMode::Stored;
         let plan = plan_query(&provider, query.clone(), parameters, ties)?;
         self.bound(provider, plan, parameters)
@@ -130,9 +141,15 @@ impl<'a> Binder<'a> {
         Ok(bound)
     }
 
+    fn provider(&self, mode: BindMode) -> Provider<'a> {
+        let mut provider = Provider::new(self.catalog, self.session, mode);
+        provider.facts.clone_from(&self.facts);
+        provider
+    }
+
     fn bound(&self, provider: Provider<'_>, plan: LogicalPlan, given: &[Option<SqlType>]) -> Result<BoundQuery> {
         let parameters = parameter_types(&plan, given)?;
-        let plan = planned(Analyzer::new().execute_and_check(plan, self.session.config_options(), |_, _| {}))?;
+        let plan = planned(analyzed(plan, provider.mode, self.session))?;
         let columns = plan.schema().fields().iter().map(|field| {
             Ok(TypedColumn {
                 name: names::shown(field.name()).to_string(),
@@ -141,8 +158,19 @@ impl<'a> Binder<'a> {
             })
         });
         let schema = Schema::new(columns.collect::<Result<_>>()?);
+        let asks_sizes = provider.asks_sizes.get();
         let relations = provider.named.into_inner().into_values().collect();
-        Ok(BoundQuery { plan, schema, parameters, relations, unordered: false })
+        Ok(BoundQuery { plan, schema, parameters, relations, asks_sizes, unordered: false })
+    }
+}
+
+/// `plan` with its types resolved. What is read may hold sub-queries that DataFusion finds too hard: they are run by
+/// themselves.
+fn analyzed(plan: LogicalPlan, mode: BindMode, session: &SessionState) -> datafusion::common::Result<LogicalPlan> {
+    let (analyzer, options) = (Analyzer::new(), session.config_options());
+    match mode {
+        BindMode::Stored => analyzer.execute_and_check(plan, options, |_, _| {}),
+        BindMode::Read => analyzer.rules.iter().try_fold(plan, |plan, rule| rule.analyze(plan, options)),
     }
 }
 
@@ -185,6 +213,7 @@ fn plan_query(
     names::apply(&mut query);
     hidden_order::rewrite(&mut query);
     set_functions::rewrite(&mut query)?;
+    postgres::rewrite(&mut query)?;
     operators::rewrite(&mut query);
     let planner = SqlToRel::new_with_options(provider, options());
     let fields: Vec<Option<FieldRef>> = parameters.iter().map(|ty| ty.as_ref().map(parameter_field)).collect();

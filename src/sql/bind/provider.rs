@@ -16,6 +16,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
+use super::super::postgres::{Facts, catalog_function, is_catalog_function};
 use super::BindMode;
 use super::errors::carry;
 use super::set_functions::SetFunctions;
@@ -24,6 +25,7 @@ use super::windows::Windows;
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind, schemas};
 use crate::plan::{ASOF, LOOKUP, RelationSource, asof_mark, lookup_mark, stamped};
+use crate::serving::{ARRAY_OF, array_of};
 use crate::types::RelationId;
 
 /// Views may be built on views this deep.
@@ -38,6 +40,10 @@ pub(super) struct Provider<'a> {
     pub named: RefCell<BTreeMap<RelationId, Arc<Relation>>>,
     /// A relation that only this statement knows: `excluded` of ON CONFLICT.
     pub extra: Option<Arc<Relation>>,
+    /// Whether a function was named that tells sizes.
+    pub asks_sizes: Cell<bool>,
+    /// What functions of the catalog see.
+    pub facts: Option<Arc<Facts>>,
     /// The catalog as the views that are being inlined see it, the innermost last.
     seen: RefCell<Vec<Catalog>>,
     depth: Cell<usize>,
@@ -52,6 +58,8 @@ impl<'a> Provider<'a> {
             mode,
             named: RefCell::default(),
             extra: None,
+            asks_sizes: Cell::new(false),
+            facts: None,
             seen: RefCell::default(),
             depth: Cell::new(0),
             relations: [Arc::new(Windows), Arc::new(SetFunctions { mode })],
@@ -191,6 +199,14 @@ impl ContextProvider for Provider<'_> {
         }
         if name == super::spread::ROWS {
             return Some(super::spread::rows_udf());
+        }
+        if name == ARRAY_OF && self.mode == BindMode::Read {
+            return Some(array_of());
+        }
+        if is_catalog_function(name) && self.mode == BindMode::Read {
+            self.asks_sizes.set(self.asks_sizes.get() || name.ends_with("_size"));
+            let bare = || Arc::new(Facts::of(self.catalog.clone()));
+            return catalog_function(name, &self.facts.clone().unwrap_or_else(bare));
         }
         if let Some(known) = self.session.scalar_functions().get(name) {
             return Some(Arc::clone(known));

@@ -12,7 +12,7 @@ use crate::base::{Error, Result, sqlstate};
 use crate::types::SqlType;
 
 /// The type that `ty` names; `position` is where it is used.
-pub(super) fn sql_type(ty: &DataType) -> Result<SqlType> {
+pub(in crate::sql) fn sql_type(ty: &DataType) -> Result<SqlType> {
     let refused =
         |what: &str, rewrite: &str| Err(Error::unsupported(format!("type {what} is not supported")).with_hint(rewrite));
     Ok(match ty {

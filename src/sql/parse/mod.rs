@@ -2,11 +2,13 @@
 
 mod clauses;
 mod complexity;
+mod copy;
 mod create;
 mod cursor;
 mod ddl;
 mod dml;
 mod function;
+mod prepared;
 mod refusals;
 mod session;
 #[cfg(test)]
@@ -73,7 +75,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "comment" => ddl::comment(cursor),
         "insert" | "update" | "delete" => dml::change(cursor),
         "subscribe" => Ok(Statement::Subscribe(session::subscribe(cursor)?)),
-        "copy" => session::copy(cursor),
+        "copy" => copy::copy(cursor),
         "explain" => explain(cursor),
         "show" => session::show(cursor),
         "describe" | "desc" => {
@@ -90,6 +92,21 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" => session::transaction(cursor),
         "discard" => session::discard(cursor),
         "deallocate" => session::deallocate(cursor),
+        "prepare" => prepared::prepare(cursor),
+        "execute" => prepared::execute(cursor),
+        "declare" => prepared::declare(cursor),
+        "fetch" | "move" => prepared::fetch(cursor),
+        "close" => prepared::close(cursor),
+        "savepoint" => {
+            cursor.advance();
+            Ok(Statement::Savepoint(cursor.column_name()?.name))
+        }
+        "release" => {
+            cursor.advance();
+            cursor.take_words(&["savepoint"]);
+            Ok(Statement::Release(cursor.column_name()?.name))
+        }
+        "unlisten" => session::unlisten(cursor),
         other => Err(refusals::statement(cursor, other)),
     }
 }

@@ -18,17 +18,12 @@ pub(super) fn statement(cursor: &Cursor<'_>, word: &str) -> Error {
         "refresh" => {
             "Nothing needs refreshing: a materialized view is kept up to date. WAIT FOR name waits until it is."
         }
-        "declare" | "fetch" | "close" | "move" => "Write COPY (SUBSCRIBE TO name) TO STDOUT, or SELECT with LIMIT.",
-        "prepare" | "execute" => {
-            "Use the driver's prepared statements (extended protocol), or send the statement itself."
-        }
         "backup" => "Stop the engine and copy its data directory.",
         "replay" => "Read the faults with SELECT * FROM ms_faults.name and insert mended rows again.",
         "recover" | "cancel" => "DROP the object and CREATE it anew.",
         "vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint" => "Leave it out: the engine keeps its own house.",
         "grant" | "revoke" | "reassign" => "Leave it out: every user may do everything.",
-        "savepoint" | "release" => "Use BEGIN and COMMIT alone.",
-        "lock" | "listen" | "notify" | "unlisten" | "security" | "load" | "import" => "Leave it out.",
+        "lock" | "listen" | "notify" | "security" | "load" | "import" => "Leave it out.",
         "call" | "do" => "Send the statements themselves.",
         "use" => "There is one database, millstream.",
         "tail" => "Write SUBSCRIBE TO name.",

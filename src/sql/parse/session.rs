@@ -1,8 +1,8 @@
-//! Statements about the session and about what runs: SUBSCRIBE, COPY, SHOW, WAIT, SET, transactions.
+//! Statements about the session and about what runs: SUBSCRIBE, SHOW, WAIT, SET, transactions.
 
 use sqlparser::tokenizer::Token;
 
-use super::super::statement::{Copy, CopyFormat, CopyFrom, Options, Set, Show, Statement, Subscribe};
+use super::super::statement::{Options, Set, Show, Statement, Subscribe};
 use super::clauses;
 use super::create::{name_of, object_kind};
 use super::cursor::Cursor;
@@ -65,85 +65,6 @@ pub(in crate::sql) fn boolean(text: &str) -> Option<bool> {
         "true" | "on" | "yes" | "1" | "t" => Some(true),
         "false" | "off" | "no" | "0" | "f" => Some(false),
         _ => None,
-    }
-}
-
-/// `COPY (SUBSCRIBE TO v | query) TO STDOUT [[WITH] (FORMAT csv, HEADER)]`.
-pub(super) fn copy(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    cursor.advance();
-    if !cursor.take(&Token::LParen) {
-        return Err(Error::unsupported("COPY of a table is not supported")
-            .with_hint("Write COPY (SELECT * FROM name) TO STDOUT; to load rows use INSERT, or a source over the file.")
-            .at(cursor.position()));
-    }
-    let from = if cursor.peek_is_word("subscribe") {
-        CopyFrom::Subscribe(subscribe(cursor)?)
-    } else {
-        CopyFrom::Query(cursor.with_parser(|parser| parser.parse_query())?)
-    };
-    cursor.expect(&Token::RParen)?;
-    cursor.expect_words(&["to"])?;
-    let position = cursor.position();
-    if !cursor.take_words(&["stdout"]) {
-        return Err(Error::unsupported("COPY writes to STDOUT only")
-            .with_hint("Write COPY (...) TO STDOUT; for files use CREATE SINK with connector = 'file'.")
-            .at(position));
-    }
-    let mut copy = Copy { from, format: CopyFormat::Text, header: false };
-    cursor.take_words(&["with"]);
-    if cursor.take(&Token::LParen) {
-        loop {
-            copy_option(cursor, &mut copy)?;
-            if cursor.take(&Token::RParen) {
-                break;
-            }
-            cursor.expect(&Token::Comma)?;
-        }
-    } else {
-        while !cursor.at_end() {
-            copy_option(cursor, &mut copy)?;
-        }
-    }
-    Ok(Statement::Copy(copy))
-}
-
-fn copy_option(cursor: &mut Cursor<'_>, copy: &mut Copy) -> Result<()> {
-    let position = cursor.position();
-    let word = cursor.peek_word();
-    match word.as_deref() {
-        Some("format") => {
-            cursor.advance();
-            copy_option(cursor, copy)
-        }
-        Some("csv") => {
-            cursor.advance();
-            copy.format = CopyFormat::Csv;
-            Ok(())
-        }
-        Some("text") => {
-            cursor.advance();
-            copy.format = CopyFormat::Text;
-            Ok(())
-        }
-        Some("header") => {
-            cursor.advance();
-            let value = match cursor.peek_nth(0) {
-                Some(Token::Word(word)) => boolean(&word.value),
-                Some(Token::SingleQuotedString(text) | Token::Number(text, _)) => boolean(text),
-                _ => None,
-            };
-            if value.is_some() {
-                cursor.advance();
-            }
-            copy.header = value.unwrap_or(true);
-            Ok(())
-        }
-        Some(other @ ("binary" | "delimiter" | "null" | "quote" | "escape" | "encoding" | "force_quote")) => {
-            Err(Error::unsupported(format!("COPY option {} is not supported", other.to_uppercase()))
-                .with_hint("COPY takes FORMAT text, FORMAT csv and HEADER.")
-                .at(position))
-        }
-        _ => Err(cursor.unexpected("FORMAT text, FORMAT csv or HEADER")),
     }
 }
 
@@ -283,8 +204,11 @@ pub(super) fn transaction(cursor: &mut Cursor<'_>) -> Result<Statement> {
                 return Err(cursor.unexpected("a transaction mode"));
             }
         }
-    } else if cursor.peek_is_word("to") || cursor.peek_is_word("prepared") {
-        return Err(Error::unsupported("savepoints and prepared transactions are not supported")
+    } else if word == "rollback" && cursor.take_words(&["to"]) {
+        cursor.take_words(&["savepoint"]);
+        return Ok(Statement::RollbackTo(cursor.column_name()?.name));
+    } else if cursor.peek_is_word("prepared") {
+        return Err(Error::unsupported("prepared transactions are not supported")
             .with_hint("Use BEGIN, COMMIT and ROLLBACK alone.")
             .at(cursor.position()));
     } else if cursor.take_words(&["and", "no", "chain"]) {
@@ -301,6 +225,15 @@ pub(super) fn discard(cursor: &mut Cursor<'_>) -> Result<Statement> {
         }
     }
     Err(cursor.unexpected("ALL, PLANS, TEMP or SEQUENCES"))
+}
+
+/// `UNLISTEN * | name`.
+pub(super) fn unlisten(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    if !cursor.take(&Token::Mul) {
+        cursor.column_name()?;
+    }
+    Ok(Statement::Unlisten)
 }
 
 pub(super) fn deallocate(cursor: &mut Cursor<'_>) -> Result<Statement> {
