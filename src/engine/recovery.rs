@@ -211,7 +211,7 @@ impl Recovery {
             let entries = stored.views.get(node).map(Vec::as_slice).unwrap_or_default();
             view.load(entry.epoch, entries.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice()))))?;
         }
-        let extra: JobExtra = serde_json::from_value(entry.extra.clone()).unwrap_or_default();
+        let extra = JobExtra::of(entry);
         let sources: Vec<(NodeId, RelationId)> = job
             .inputs
             .iter()

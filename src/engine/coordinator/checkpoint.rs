@@ -36,6 +36,13 @@ pub(in crate::engine) struct JobExtra {
     pub sources: Vec<SourceCut>,
 }
 
+impl JobExtra {
+    /// That of a job in a manifest.
+    pub(in crate::engine) fn of(job: &JobManifest) -> JobExtra {
+        serde_json::from_value(job.extra.clone()).unwrap_or_default()
+    }
+}
+
 /// What recovery found.
 pub(in crate::engine) struct RestoredCheckpoint {
     /// Where manifests lie.
@@ -108,8 +115,8 @@ impl Checkpoints {
             interval,
             next: CheckpointId(manifest.checkpoint + 1),
             next_run: manifest.next_ids.run,
+            positions: known_positions(&manifest),
             runs: manifest.runs,
-            positions: BTreeMap::from([(manifest.epoch, manifest.sources)]),
             jobs: manifest.jobs,
             epoch: manifest.epoch,
             outboxes: manifest.outboxes,
@@ -164,6 +171,21 @@ impl Checkpoints {
             self.last = Instant::now();
         }
     }
+}
+
+/// The positions that a manifest knows: those of its epoch, and those of jobs that were behind it. Such a job may still be
+/// behind when the next checkpoint is taken.
+fn known_positions(manifest: &Manifest) -> BTreeMap<Epoch, Vec<SourceCut>> {
+    let mut positions = BTreeMap::from([(manifest.epoch, manifest.sources.clone())]);
+    for job in manifest.jobs.values() {
+        let known = positions.entry(job.epoch).or_default();
+        for cut in JobExtra::of(job).sources {
+            if known.iter().all(|other| other.relation != cut.relation) {
+                known.push(cut);
+            }
+        }
+    }
+    positions
 }
 
 impl Coordinator {
@@ -308,6 +330,8 @@ impl Coordinator {
                 let later = live.cuts.split_off(&entry.epoch.next());
                 cuts.push((job, std::mem::replace(&mut live.cuts, later)));
             }
+            let given = cuts.last().map_or(0, |(_, cuts)| cuts.len());
+            tracing::debug!(checkpoint = %id, %epoch, %job, own = %entry.epoch, cuts = given, "job is in a checkpoint");
             manifest.jobs.insert(job, entry);
         }
         let entries = manifest.jobs.iter().map(|(job, entry)| (*job, entry.epoch)).collect();
@@ -427,5 +451,31 @@ impl Coordinator {
             tracing::warn!(%error, "epoch log could not be trimmed; it is tried again after the next checkpoint");
         }
         self.deliver_outboxes(written.outboxes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Watermark;
+
+    #[test]
+    fn positions_of_a_job_that_was_behind_outlive_a_restart() {
+        let at = |relation, watermark| SourceCut {
+            relation: RelationId(relation),
+            watermark: Watermark(watermark),
+            splits: Vec::new(),
+        };
+        let behind = |sources| JobManifest {
+            epoch: Epoch(3),
+            extra: serde_json::to_value(JobExtra { sources }).unwrap(),
+            ..JobManifest::default()
+        };
+        let jobs = [(JobId(1), behind(vec![at(7, 30)])), (JobId(2), behind(vec![at(7, 30), at(8, 31)]))];
+        let level = (JobId(3), JobManifest { epoch: Epoch(5), ..JobManifest::default() });
+        let jobs = jobs.into_iter().chain([level]).collect();
+        let manifest = Manifest { epoch: Epoch(5), sources: vec![at(7, 50), at(8, 51)], jobs, ..Manifest::default() };
+        let expected = [(Epoch(3), vec![at(7, 30), at(8, 31)]), (Epoch(5), vec![at(7, 50), at(8, 51)])];
+        assert_eq!(known_positions(&manifest), BTreeMap::from(expected));
     }
 }
