@@ -60,7 +60,7 @@ impl Bench {
                         }
                     }
                     Outcome::Done { .. } => {}
-                    Outcome::CopyOut { .. } => panic!("{sql} is a COPY"),
+                    Outcome::CopyOut { .. } | Outcome::CopyIn { .. } => panic!("{sql} is a COPY"),
                 }
             }
             batches

@@ -272,18 +272,8 @@ impl Checker<'_, '_> {
                 .with_hint(format!("Write {name}(...) OVER (PARTITION BY ... ORDER BY ...)."))
                 .at(at));
         }
-        if let Some(scalar) = scalar
-            && scalar.signature().volatility != Volatility::Immutable
-        {
-            if is_clock(name) && self.clocks.contains(&at) {
-                return Ok(());
-            }
-            let hint = "Filter by it in the SELECT that reads the view, or use the event time of the rows.";
-            return Err(refused_stored(
-                &format!("function {name}(), whose answer changes by itself,"),
-                if is_clock(name) { CLOCK_HINT } else { hint },
-                at,
-            ));
+        if scalar.is_some_and(|scalar| scalar.signature().volatility != Volatility::Immutable) {
+            return self.volatile(name, at);
         }
         if aggregate.is_some() && name == "nth_value" {
             return Err(refused_stored(
@@ -293,6 +283,16 @@ impl Checker<'_, '_> {
             ));
         }
         Ok(())
+    }
+
+    /// A function in a stored query whose answer changes by itself: only the clock, where rows come and go by it.
+    fn volatile(&self, name: &str, at: usize) -> Result<()> {
+        if is_clock(name) && self.clocks.contains(&at) {
+            return Ok(());
+        }
+        let hint = "Filter by it in the SELECT that reads the view, or use the event time of the rows.";
+        let what = format!("function {name}(), whose answer changes by itself,");
+        Err(refused_stored(&what, if is_clock(name) { CLOCK_HINT } else { hint }, at))
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
