@@ -103,7 +103,8 @@ impl Host {
     fn restart_behind(&mut self, sql: &str) {
         let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
         match first.as_str() {
-            "BEGIN" | "SET" | "FOLLOW" if !sql.contains(';') => self.bound = true,
+            "BEGIN" | "SET" | "FOLLOW" | "PREPARE" | "DECLARE" if !sql.contains(';') => self.bound = true,
+            "ROLLBACK" if sql.to_ascii_uppercase().contains(" TO ") => {}
             "COMMIT" | "ROLLBACK" => self.bound = false,
             _ => {}
         }
