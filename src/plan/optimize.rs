@@ -27,7 +27,7 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::first_rows::first_rows;
 use super::subquery::{join_single_rows, rewrite_predicates};
-use crate::functions::with_own_casts;
+use crate::functions::{IndependentSubqueries, with_own_casts};
 
 /// The rules, in DataFusion's order. Left out on purpose: those that move LIMIT (its meaning stays ours), split
 /// DISTINCT aggregates (we keep DISTINCT per key), compute what is common to two expressions before either (a part that
@@ -40,6 +40,7 @@ static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
+        Arc::new(IndependentSubqueries),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateCrossJoin::new()),

@@ -101,14 +101,15 @@ impl Host {
     /// In the corner of restarts: one behind every statement, a kill and a stop by turns, but not behind those that
     /// only read, and not while a connection has something that would go with it.
     fn restart_behind(&mut self, sql: &str) {
-        let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
-        match first.as_str() {
-            "BEGIN" | "SET" | "FOLLOW" | "PREPARE" | "DECLARE" if !sql.contains(';') => self.bound = true,
-            "ROLLBACK" if sql.to_ascii_uppercase().contains(" TO ") => {}
-            "COMMIT" | "ROLLBACK" => self.bound = false,
+        let upper = sql.to_ascii_uppercase();
+        let first = upper.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("");
+        let last = upper.rsplit(';').next().unwrap_or("").trim();
+        match (first, last) {
+            (_, "COMMIT" | "ROLLBACK") => self.bound = false,
+            ("BEGIN" | "SET" | "FOLLOW" | "PREPARE" | "DECLARE", _) => self.bound = true,
             _ => {}
         }
-        let reads = ["SELECT", "WITH", "VALUES", "SHOW", "EXPLAIN", "TAKE", "WAIT"].contains(&first.as_str());
+        let reads = ["SELECT", "WITH", "VALUES", "SHOW", "EXPLAIN", "TAKE", "WAIT"].contains(&first);
         if self.corner.restarts && !self.bound && !reads {
             self.again(self.starts.is_multiple_of(2), None);
         }

@@ -11,6 +11,7 @@
 mod accumulate;
 mod aggregate;
 mod condition;
+mod independent;
 mod lower;
 mod now;
 mod numbering;
@@ -22,6 +23,7 @@ mod types;
 mod udf;
 
 pub use aggregate::aggregate_from_datafusion;
+pub use independent::IndependentSubqueries;
 pub use lower::from_datafusion;
 pub use now::{PROCTIME, at_clock, is_clock, proctime_udf};
 pub use row_order::{keep_row_order, row_order, row_order_args};

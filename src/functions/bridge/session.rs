@@ -10,6 +10,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 
 use super::aggregate::{aggregate_functions, is_replaced};
+use super::independent::IndependentSubqueries;
 use super::now::{Clock, Refused, is_clock};
 use super::numbering::{is_numbering, numbering};
 use super::planner::PostgresOperators;
@@ -49,7 +50,10 @@ pub fn session_state_builder() -> SessionStateBuilder {
             *udf = numbering(Arc::clone(udf));
         }
     }
-    builder.with_type_planner(Arc::new(PostgresTypes)).with_analyzer_rule(Arc::new(Checked))
+    builder
+        .with_type_planner(Arc::new(PostgresTypes))
+        .with_analyzer_rule(Arc::new(Checked))
+        .with_optimizer_rule(Arc::new(IndependentSubqueries))
 }
 
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
