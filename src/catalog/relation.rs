@@ -178,6 +178,25 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// Whether the column at `place` may hold NULL, as PostgreSQL tells it: columns of queries always may, and the key of a
+    /// view is only how its rows are told apart.
+    pub fn may_be_null(&self, place: usize) -> bool {
+        match self.kind {
+            RelationKind::Table | RelationKind::Source => {
+                !self.primary_key.contains(&place)
+                    && self.columns.columns.get(place).is_none_or(|column| column.nullable)
+            }
+            RelationKind::View
+            | RelationKind::MaterializedView
+            | RelationKind::Sink
+            | RelationKind::Late(_)
+            | RelationKind::Faults(_)
+            | RelationKind::Index(_)
+            | RelationKind::Function
+            | RelationKind::System => true,
+        }
+    }
+
     /// A relation with a number, a name, a kind and columns; the rest is empty, to be filled in.
     pub fn new(id: RelationId, name: impl Into<String>, kind: RelationKind, columns: Schema) -> Relation {
         Relation {

@@ -94,7 +94,7 @@ fn columns(table: &mut Table, facts: &Facts) {
             let said = declared.iter().find(|declared| declared.name == column.name);
             let generated = said.and_then(|said| said.generated.as_deref());
             let (precision, radix, scale) = digits(&column.ty);
-            let nullable = column.nullable && !relation.primary_key.contains(&place);
+            let nullable = relation.may_be_null(place);
             table.row([
                 ("table_catalog", DATABASE.into()),
                 ("table_schema", relation.schema_name.as_str().into()),

@@ -157,7 +157,7 @@ fn pg_attribute(table: &mut Table, facts: &Facts) {
                     name: &column.name,
                     ty,
                     modifier: if known.is_some() { -1 } else { modifier },
-                    nullable: column.nullable && !relation.primary_key.contains(&place) && postgres.is_none(),
+                    nullable: relation.may_be_null(place) && postgres.is_none(),
                     default: generated || said.is_some_and(|said| said.default.is_some()),
                     generated,
                 },
