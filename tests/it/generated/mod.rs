@@ -45,11 +45,21 @@ struct Round {
 }
 
 impl Round {
-    fn new(seed: u64, count: usize) -> Round {
+    /// With `rare`, how often each feature was seen: then two views of three have the rarest.
+    fn new(seed: u64, count: usize, rare: Option<BTreeMap<Feature, usize>>) -> Round {
         let mut random = Random::new(seed);
         let tables = Table::all();
         let mut generator = Generator::new(&tables);
-        let views: Vec<View> = (0..count).map(|i| generator.view(&mut random, i)).collect();
+        let mut rare = rare;
+        let make = |i: usize| match &mut rare {
+            Some(seen) if !i.is_multiple_of(3) => {
+                let view = generator.rare_view(&mut random, i, seen);
+                view.features.iter().for_each(|feature| *seen.entry(*feature).or_default() += 1);
+                view
+            }
+            _ => generator.view(&mut random, i),
+        };
+        let views: Vec<View> = (0..count).map(make).collect();
         let oracle = Oracle::new(&tables, &views);
         let seen = |view: &View| Seen { features: view.features.clone(), filled: false, retracted: false };
         let seen = views.iter().map(seen).collect();
@@ -174,9 +184,7 @@ fn lost_a_row(before: &Rows, after: &Rows) -> bool {
 
 fn report_coverage(seen: &[Seen]) -> BTreeMap<Feature, usize> {
     let mut features: BTreeMap<Feature, usize> = Feature::ALL.iter().map(|feature| (*feature, 0)).collect();
-    for feature in seen.iter().flat_map(|seen| &seen.features) {
-        *features.entry(*feature).or_default() += 1;
-    }
+    features.extend(counts(seen));
     let share = |count: usize| 100 * count / seen.len().max(1);
     let filled = seen.iter().filter(|seen| seen.filled).count();
     let retracted = seen.iter().filter(|seen| seen.retracted).count();
@@ -186,6 +194,15 @@ fn report_coverage(seen: &[Seen]) -> BTreeMap<Feature, usize> {
     }
     assert!(share(filled) >= 80 && share(retracted) >= 50, "too tame");
     features
+}
+
+/// How many queries had each feature.
+fn counts(seen: &[Seen]) -> BTreeMap<Feature, usize> {
+    let mut counts = BTreeMap::new();
+    for feature in seen.iter().flat_map(|seen| &seen.features) {
+        *counts.entry(*feature).or_default() += 1;
+    }
+    counts
 }
 
 /// Surroundings that no answer may depend on: other ones for each round.
@@ -219,7 +236,7 @@ fn every_view_equals_the_batch_query_at_every_epoch() {
     while seen.len() < queries {
         let count = VIEWS_AT_ONCE.min(queries - seen.len());
         let mut server = Server::start(&corner(seen.len() / VIEWS_AT_ONCE));
-        let mut round = Round::new(seeds.next_u64(), count);
+        let mut round = Round::new(seeds.next_u64(), count, full().then(|| counts(&seen)));
         block_on(round.run(&mut server));
         seen.append(&mut round.seen);
     }
@@ -235,7 +252,7 @@ fn the_queries_are_worth_asking() {
     let mut random = Random::new(7);
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let mut round = Round::new(random.next_u64(), VIEWS_AT_ONCE);
+        let mut round = Round::new(random.next_u64(), VIEWS_AT_ONCE, None);
         for _ in 0..EPOCHS {
             round.tables.iter_mut().for_each(|table| drop(table.change(&mut round.random)));
             let answers = block_on(round.oracle.answer(&round.tables, &round.views, round.clock_us));

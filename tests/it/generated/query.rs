@@ -1,5 +1,7 @@
 //! Random queries: a view's SQL, its columns' kinds, and which features it has.
 
+use std::collections::BTreeMap;
+
 use millstream::base::random::Random;
 use millstream::types::SqlType;
 
@@ -273,6 +275,9 @@ pub struct Generator {
     relations: Vec<Relation>,
 }
 
+/// Kinds of queries, each with a place in the round.
+const KINDS: usize = 21;
+
 impl Generator {
     pub fn new(tables: &[Table]) -> Generator {
         let relation = |table: &Table| Relation {
@@ -286,7 +291,24 @@ impl Generator {
 
     /// The view number `i` of its round.
     pub fn view(&mut self, random: &mut Random, i: usize) -> View {
-        let mut draft = match i % 21 {
+        self.view_of(random, i, i)
+    }
+
+    /// Of one view of each kind the one with the feature that was `seen` least.
+    pub fn rare_view(&mut self, random: &mut Random, i: usize, seen: &BTreeMap<Feature, usize>) -> View {
+        let count = |feature: &Feature| seen.get(feature).copied().unwrap_or(0);
+        let candidates = (0..KINDS).map(|kind| {
+            let view = self.view_of(random, i, kind);
+            let relation = self.relations.pop().expect("just made");
+            (view.features.iter().map(count).min().unwrap_or(usize::MAX), view, relation)
+        });
+        let (_, view, relation) = candidates.min_by_key(|(rarest, ..)| *rarest).expect("there are kinds");
+        self.relations.push(relation);
+        view
+    }
+
+    fn view_of(&mut self, random: &mut Random, i: usize, kind: usize) -> View {
+        let mut draft = match kind % KINDS {
             0 => self.projected(random),
             1 | 2 => self.grouped(random),
             3 => self.windowed(random, true),
