@@ -124,7 +124,7 @@ fn numbered(random: &mut Random, scope: &Scope, draft: &mut Draft) -> String {
 fn distinct_on(random: &mut Random, scope: &Scope, draft: &mut Draft) -> String {
     draft.has(Feature::DistinctOn);
     let keys: Vec<&(String, Kind)> = scope.iter().filter(|(_, kind)| *kind != Kind::Double).collect();
-    let key = random.pick(&keys).expect("not empty").0.clone();
+    let key = random.pick(&keys).copied().or_else(|| scope.first()).expect("a relation has columns").0.clone();
     draft.select = projection(random, scope);
     let plain = draft.sql();
     let body = plain.strip_prefix("SELECT ").unwrap_or(&plain);
