@@ -64,8 +64,11 @@ impl Native {
         let native = match (name, types) {
             ("abs", [ty]) if ty.is_numeric() => Native { args: vec![ty.clone()], ty: ty.clone(), kernel: Kernel::Abs },
             ("sign", [ty]) if ty.is_numeric() => {
-                let ty = if matches!(ty, SqlType::Decimal { .. }) { ty.clone() } else { SqlType::Double };
-                Native { args: vec![ty.clone()], ty, kernel: Kernel::Sign }
+                let (of, ty) = match ty {
+                    SqlType::Decimal { .. } => (ty.clone(), SqlType::Decimal { precision: 1, scale: 0 }),
+                    _ => (SqlType::Double, SqlType::Double),
+                };
+                Native { args: vec![of], ty, kernel: Kernel::Sign }
             }
             ("ceil" | "ceiling", [ty]) if ty.is_numeric() => rounding(Rounding::Up, ty, 0),
             ("floor", [ty]) if ty.is_numeric() => rounding(Rounding::Down, ty, 0),

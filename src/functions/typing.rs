@@ -5,7 +5,7 @@
 //! | two integers | the wider one; `/` truncates |
 //! | numeric(p1,s1) `+ -` numeric(p2,s2) | scale max(s1,s2), one digit more in front |
 //! | numeric `*` numeric | scale s1+s2 |
-//! | numeric `/` numeric | scale max(16,s1,s2): PostgreSQL's 16 significant digits, as a fixed scale |
+//! | numeric `/` numeric | as many digits as `types/numeric.rs` says: 16 significant ones at least |
 //! | numeric `%` numeric | scale max(s1,s2) |
 //! | real with real | real; real or double with any other number: double |
 //! | date - date, date ± integer | integer days, date |
@@ -14,6 +14,7 @@
 
 use super::expr::{BinaryOp, Expr};
 use crate::base::{Error, Result, sqlstate};
+use crate::types::numeric::{self, Shows};
 use crate::types::{Schema, SqlType};
 
 /// The types that the operands of an arithmetic operator are cast to, and that of its result.
@@ -24,8 +25,6 @@ pub(crate) struct Arithmetic {
     pub result: SqlType,
 }
 
-/// The scale of quotients and averages of numerics and integers.
-pub(crate) const DIVISION_SCALE: i8 = 16;
 const MAX_PRECISION: u8 = 38;
 
 /// The numeric type that holds every value of a whole-number or numeric type.
@@ -52,10 +51,30 @@ fn is_float(ty: &SqlType) -> bool {
     matches!(ty, SqlType::Real | SqlType::Double)
 }
 
-fn decimal(digits_in_front: i16, scale: i16) -> SqlType {
-    let scale = scale.clamp(0, i16::from(MAX_PRECISION));
-    let precision = (digits_in_front.max(0) + scale).clamp(1, i16::from(MAX_PRECISION));
-    SqlType::Decimal { precision: precision as u8, scale: scale as i8 }
+/// What decides how many digits a number of the type shows.
+fn shows(ty: &SqlType) -> Shows {
+    match ty {
+        SqlType::Decimal { precision, scale } => Shows::of(*precision, *scale),
+        _ => Shows::Scale,
+    }
+}
+
+/// The type of sums of numerics of a type.
+pub(crate) fn widest(precision: u8, scale: i8) -> SqlType {
+    Shows::of(precision, scale).decimal(i16::from(MAX_PRECISION) - i16::from(scale), scale.into())
+}
+
+/// The type of averages of a type: integers and numerics; `doubled` for variances, which have twice the digits in front.
+pub(crate) fn average(of: &SqlType, doubled: bool) -> SqlType {
+    let (precision, scale) = as_decimal(of).unwrap_or((MAX_PRECISION, 0));
+    let front = i16::from(precision) - i16::from(scale);
+    numeric::quotient_type(if doubled { 2 * front } else { front }, scale.into())
+}
+
+/// The type of standard deviations of a type: integers and numerics.
+pub(crate) fn deviation(of: &SqlType) -> SqlType {
+    let (precision, scale) = as_decimal(of).unwrap_or((MAX_PRECISION, 0));
+    numeric::deviation_type(i16::from(precision) - i16::from(scale))
 }
 
 /// The types of `left op right` for `+ - * / %`; `None` when there is no such operator.
@@ -106,11 +125,12 @@ fn numbers(op: BinaryOp, left: &SqlType, right: &SqlType) -> Arithmetic {
     let (p1, s1, p2, s2) = (i16::from(p1), i16::from(s1), i16::from(p2), i16::from(s2));
     let scale = s1.max(s2);
     let front = (p1 - s1).max(p2 - s2);
+    let shown = shows(left).with(shows(right));
     let result = match op {
-        BinaryOp::Multiply => decimal(p1 - s1 + p2 - s2, s1 + s2),
-        BinaryOp::Divide => decimal(MAX_PRECISION.into(), scale.max(DIVISION_SCALE.into())),
-        BinaryOp::Modulo => decimal(front, scale),
-        _ => decimal(front + 1, scale),
+        BinaryOp::Multiply => shown.decimal(p1 - s1 + p2 - s2, s1 + s2),
+        BinaryOp::Divide => numeric::quotient_type(p1 - s1 + s2, scale),
+        BinaryOp::Modulo => shown.decimal(front, scale),
+        _ => shown.decimal(front + 1, scale),
     };
     let operand = |precision: i16, scale: i16| SqlType::Decimal { precision: precision as u8, scale: scale as i8 };
     Arithmetic { left: operand(p1, s1), right: operand(p2, s2), result }
@@ -132,7 +152,7 @@ pub(crate) fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
         }
         let ((p1, s1), (p2, s2)) = (as_decimal(left)?, as_decimal(right)?);
         let front = (i16::from(p1) - i16::from(s1)).max(i16::from(p2) - i16::from(s2));
-        return Some(decimal(front, i16::from(s1.max(s2))));
+        return Some(shows(left).with(shows(right)).decimal(front, i16::from(s1.max(s2))));
     }
     match (left, right) {
         (Array(l), Array(r)) => Some(Array(Box::new(common(l, r)?))),

@@ -8,6 +8,7 @@ mod id;
 pub mod json;
 pub mod jsonb;
 mod key_group;
+pub mod numeric;
 mod position;
 mod reason;
 mod row;

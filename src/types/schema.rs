@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use super::numeric::Shows;
 use crate::base::{Error, Result, sqlstate};
 
 /// A SQL type. Each lies in Arrow as exactly one [`DataType`]; the wire, the state and the disk know no others.
@@ -177,7 +178,10 @@ impl fmt::Display for SqlType {
             SqlType::BigInt => "bigint",
             SqlType::Real => "real",
             SqlType::Double => "double precision",
-            SqlType::Decimal { precision, scale } => return write!(f, "numeric({precision},{scale})"),
+            SqlType::Decimal { precision, scale } if Shows::of(*precision, *scale) == Shows::Scale => {
+                return write!(f, "numeric({precision},{scale})");
+            }
+            SqlType::Decimal { .. } => "numeric",
             SqlType::Varchar => "character varying",
             SqlType::Bytea => "bytea",
             SqlType::Date => "date",

@@ -14,6 +14,7 @@ use super::pg_type::oid;
 use super::text;
 use crate::base::{Error, Result};
 use crate::types::SqlType;
+use crate::types::numeric::as_shown;
 use crate::types::text::write::write_value;
 
 /// A column of one batch. Rows outside it are NULL.
@@ -147,7 +148,10 @@ impl<'a> Column<'a> {
             Column::BigInt(array) => write!(out, "{}", array.value(row)),
             Column::Real(array) => text::real(array.value(row), out),
             Column::Double(array) => text::double(array.value(row), out),
-            Column::Decimal(array, scale) => text::decimal(array.value(row), *scale, out),
+            Column::Decimal(array, scale) => {
+                let (value, scale) = as_shown(array.value(row), array.precision(), *scale);
+                text::decimal(value, scale, out)
+            }
             Column::Varchar(array) => out.write_str(array.value(row)),
             Column::Bytea(array) => text::bytea(array.value(row), out),
             Column::Date(array) => text::date(array.value(row), out),
@@ -177,7 +181,10 @@ impl<'a> Column<'a> {
             Column::BigInt(array) => out.put_i64(array.value(row)),
             Column::Real(array) => out.put_f32(array.value(row)),
             Column::Double(array) => out.put_f64(array.value(row)),
-            Column::Decimal(array, scale) => binary_decimal(array.value(row), *scale, out),
+            Column::Decimal(array, scale) => {
+                let (value, scale) = as_shown(array.value(row), array.precision(), *scale);
+                binary_decimal(value, scale, out)
+            }
             Column::Varchar(array) => out.put_slice(array.value(row).as_bytes()),
             Column::Bytea(array) => out.put_slice(array.value(row)),
             Column::Date(array) => out.put_i32(array.value(row).saturating_sub(Y2000_DAYS)),

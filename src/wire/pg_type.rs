@@ -4,6 +4,7 @@ use pgwire::api::Type;
 use pgwire::messages::data::FieldDescription;
 
 use crate::base::{Error, Result, sqlstate};
+use crate::types::numeric::Shows;
 use crate::types::{Schema, SqlType};
 
 /// The catalog's number, bytes of a value (-1: varies) and modifier (-1: none) of a type.
@@ -36,7 +37,7 @@ fn pg_type(ty: &SqlType) -> PgType {
     };
     let mut modifier = -1;
     if let SqlType::Decimal { precision, scale } = ty
-        && *ty != SqlType::NUMERIC
+        && Shows::of(*precision, *scale) == Shows::Scale
         && *scale >= 0
     {
         modifier = ((i32::from(*precision) << 16) | i32::from(*scale)) + 4;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::types::SqlType;
+use crate::types::numeric::Shows;
 
 const TYPES: &str = include_str!("types.txt");
 
@@ -111,7 +112,7 @@ pub fn pg_type_of(ty: &SqlType) -> (u32, i32) {
         }
     };
     let modifier = match ty {
-        SqlType::Decimal { precision, scale } if *ty != SqlType::NUMERIC && *scale >= 0 => {
+        SqlType::Decimal { precision, scale } if Shows::of(*precision, *scale) == Shows::Scale && *scale >= 0 => {
             ((i32::from(*precision) << 16) | i32::from(*scale)) + 4
         }
         _ => -1,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result, sqlstate};
-use crate::functions::typing::DIVISION_SCALE;
+use crate::functions::typing;
 use crate::types::SqlType;
 
 /// An aggregate function.
@@ -232,7 +232,7 @@ impl AggregateFunction {
     /// | | smallint, integer | bigint | numeric(p,s) | real | double |
     /// |---|---|---|---|---|---|
     /// | sum | bigint | numeric(38,0) | numeric(38,s) | real | double |
-    /// | avg, variances, deviations | numeric(38,16) | numeric(38,16) | numeric(38,max(s,16)) | double | double |
+    /// | avg, variances, deviations | a quotient (`types/numeric.rs`) | the same | the same | double | double |
     ///
     /// Covariances and regressions are double precision.
     pub fn result_type(self, types: &[SqlType]) -> Result<SqlType> {
@@ -246,14 +246,15 @@ impl AggregateFunction {
             Sum => match first {
                 SqlType::SmallInt | SqlType::Int => SqlType::BigInt,
                 SqlType::BigInt => SqlType::Decimal { precision: 38, scale: 0 },
-                SqlType::Decimal { scale, .. } => SqlType::Decimal { precision: 38, scale },
+                SqlType::Decimal { precision, scale } => typing::widest(precision, scale),
                 other => other,
             },
-            Avg | VarPop | VarSamp | StddevPop | StddevSamp => match first {
-                SqlType::Real | SqlType::Double => SqlType::Double,
-                SqlType::Decimal { scale, .. } => SqlType::Decimal { precision: 38, scale: scale.max(DIVISION_SCALE) },
-                _ => SqlType::Decimal { precision: 38, scale: DIVISION_SCALE },
-            },
+            Avg | VarPop | VarSamp | StddevPop | StddevSamp if matches!(first, SqlType::Real | SqlType::Double) => {
+                SqlType::Double
+            }
+            Avg => typing::average(&first, false),
+            VarPop | VarSamp => typing::average(&first, true),
+            StddevPop | StddevSamp => typing::deviation(&first),
             CovarPop | CovarSamp | Corr | RegrAvgx | RegrAvgy | RegrSxx | RegrSyy | RegrSxy | RegrSlope
             | RegrIntercept | RegrR2 | PercentileCont => SqlType::Double,
         })

@@ -17,6 +17,7 @@ use crate::base::{Error, Result};
 use crate::functions::fault::{Evaluated, Fault, Faults, Reason};
 use crate::functions::kernels::decimal::bound;
 use crate::types::SqlType;
+use crate::types::numeric::Leading;
 
 /// Per slot how many rows count, and sums: of one variable Σx, Σx²; of two (the first argument is y) Σx, Σx², Σy,
 /// Σy², Σxy. Whole numbers and numerics are summed as their digits.
@@ -278,14 +279,24 @@ fn numeric(function: AggregateFunction, n: i64, sums: &[FloatSum], from_scale: i
     let (x, xx) = (sums[X].exact()?, sums[XX].exact()?);
     let top = centred(n, &xx, &x, &x).whole();
     let ten = BigInt::from(10);
-    let bottom = BigInt::from(n) * (if sample { n - 1 } else { n }) * ten.pow(2 * from_scale.max(0) as u32);
-    let scale = scale.max(0) as u32;
-    Some(match function {
+    let bottom = BigInt::from(n) * (if sample { n - 1 } else { n });
+    let twice = 2 * i32::from(from_scale.max(0));
+    // PostgreSQL rounds the variance to the digits of a quotient, and takes the root of what it rounded.
+    let leading = Leading::of_text(&top.to_string(), twice);
+    let digits = leading.divided_by(Leading::of_text(&bottom.to_string(), 0)).max(twice);
+    let rounded = |top: BigInt, bottom: BigInt| (top * 2 + &bottom) / (bottom * 2);
+    let variance = rounded(top * ten.pow((digits - twice) as u32), bottom);
+    let value = match function {
         StddevPop | StddevSamp => {
-            let four: BigInt = top * ten.pow(2 * scale) * 4 / bottom;
+            let four: BigInt = variance * ten.pow(digits as u32) * 4;
             (four.sqrt() + 1) / 2
         }
-        _ => (top * ten.pow(scale) * 2 + &bottom) / (bottom * 2),
+        _ => variance,
+    };
+    let scale = i32::from(scale.max(0));
+    Some(match u32::try_from(digits - scale) {
+        Ok(dropped) => rounded(value, ten.pow(dropped)),
+        Err(_) => value * ten.pow((scale - digits) as u32),
     })
 }
 

@@ -200,8 +200,7 @@ impl State {
             State::Rows => whole(Arc::new(Int64Array::from(rows[from..to].to_vec()))),
             State::Count(counts) => whole(Arc::new(Int64Array::from(counts[from..to].to_vec()))),
             State::Whole(sums, counts) => {
-                let scale = |ty: &SqlType| if let SqlType::Decimal { scale, .. } = ty { *scale } else { 0 };
-                let average = (*function == AggregateFunction::Avg).then(|| scale(ty) - scale(argument_type));
+                let average = (*function == AggregateFunction::Avg).then_some(argument_type);
                 finish_whole(&sums[from..to], &counts[from..to], average, ty)
             }
             State::Float(sums, counts) => {

@@ -11,6 +11,7 @@ use super::wide::Wide;
 use crate::base::{Error, Result};
 use crate::functions::fault::{Evaluated, Fault, Faults, Reason};
 use crate::functions::kernels::decimal::{bound, divide_wide, power_of_ten};
+use crate::types::numeric::Leading;
 use crate::types::{SqlType, Weights};
 
 pub(super) fn merge_counts(mine: &mut [i64], theirs: &[i64], map: &[u32]) {
@@ -96,8 +97,8 @@ pub(super) fn add_floats(sums: &mut [FloatSum], counts: &mut [i64], values: &Arr
     }
 }
 
-/// Sums, or averages with `average` more digits behind the point.
-pub(super) fn finish_whole(sums: &[Wide], counts: &[i64], average: Option<i8>, ty: &SqlType) -> Evaluated {
+/// Sums, or averages of values of a type.
+pub(super) fn finish_whole(sums: &[Wide], counts: &[i64], average: Option<&SqlType>, ty: &SqlType) -> Evaluated {
     let limit = match ty {
         SqlType::Decimal { precision, .. } => bound(*precision) - 1,
         _ => i64::MAX.into(),
@@ -112,10 +113,7 @@ pub(super) fn finish_whole(sums: &[Wide], counts: &[i64], average: Option<i8>, t
             let value = match average {
                 _ if count == 0 => Some(0),
                 None => sum.get(),
-                Some(shift) => sum
-                    .wide()
-                    .checked_mul(i256::from_i128(power_of_ten(shift.max(0) as u32)))
-                    .and_then(|sum| divide_wide(sum, i256::from_i128(count.into()))),
+                Some(of) => averaged(sum, count, of, ty),
             };
             value.filter(|value| *value >= lowest && *value <= limit).unwrap_or_else(|| {
                 faults.push(Fault { row: row as u32, reason: Reason::out_of_range(ty) });
@@ -129,6 +127,20 @@ pub(super) fn finish_whole(sums: &[Wide], counts: &[i64], average: Option<i8>, t
         _ => Arc::new(Int64Array::new(values.into_iter().map(|value| value as i64).collect(), nulls)),
     };
     Evaluated { values: array, faults: Faults::new(counts.len(), faults) }
+}
+
+/// `sum / count` with the digits that PostgreSQL gives a quotient, at the scale of `ty`.
+fn averaged(sum: &Wide, count: i64, of: &SqlType, ty: &SqlType) -> Option<i128> {
+    let scale_of = |ty: &SqlType| if let SqlType::Decimal { scale, .. } = ty { i32::from(*scale) } else { 0 };
+    let (from, to) = (scale_of(of), scale_of(ty));
+    let leading = match sum.get() {
+        Some(sum) => Leading::of(sum.unsigned_abs(), from),
+        None => Leading::of_text(&sum.wide().wrapping_abs().to_string(), from),
+    };
+    let by = Leading::of(count.unsigned_abs().into(), 0);
+    let digits = leading.divided_by(by).max(from).min(to);
+    let moved = sum.wide().checked_mul(i256::from_i128(power_of_ten((digits - from) as u32)))?;
+    divide_wide(moved, i256::from_i128(count.into()))?.checked_mul(power_of_ten((to - digits) as u32))
 }
 
 pub(super) fn finish_floats(sums: &[FloatSum], counts: &[i64], average: bool, ty: &SqlType) -> Evaluated {

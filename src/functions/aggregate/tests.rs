@@ -7,6 +7,7 @@ use arrow::array::*;
 
 use super::*;
 use crate::functions::{Expr, Literal};
+use crate::types::numeric::Leading;
 use crate::types::{Column, Schema, SqlType, Weights};
 
 /// xorshift64*: small, and the same everywhere.
@@ -134,8 +135,10 @@ fn check_naive(accumulators: &Accumulators, rows: &[Row], groups: &[u32]) {
         let positive: Vec<i128> = mine.iter().filter_map(|row| row.0).filter(|v| *v > 0).map(i128::from).collect();
         let average = results[3].values.as_primitive::<arrow::datatypes::Decimal128Type>();
         if average.is_valid(slot) {
-            let off = average.value(slot) * positive.len() as i128 - positive.iter().sum::<i128>() * 10i128.pow(16);
-            assert!(off.abs() * 2 <= positive.len() as i128);
+            let (sum, count) = (positive.iter().sum::<i128>(), positive.len() as i128);
+            let digits = Leading::of(sum.unsigned_abs(), 0).divided_by(Leading::of(count.unsigned_abs(), 0));
+            let off = average.value(slot) * count - sum * 10i128.pow(18);
+            assert!(off.abs() * 2 <= count * 10i128.pow((18 - digits).max(0) as u32));
         }
         let least = mine.iter().filter_map(|row| row.0).min();
         let min = results[7].values.as_primitive::<arrow::datatypes::Int64Type>();

@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::udf::{IrUdf, Template, external, operator};
@@ -84,6 +84,24 @@ fn narrow(expr: Expr) -> Expr {
     }
 }
 
+/// An exact number cast to NUMERIC without digits keeps those of its type as an operand: what is computed of it then has
+/// the digits that PostgreSQL gives it.
+fn with_own_digits(expr: Expr, schema: &DFSchema) -> Expr {
+    let Expr::Cast(cast) = &expr else { return expr };
+    if *cast.field.data_type() != SqlType::NUMERIC.arrow() {
+        return expr;
+    }
+    let inner = narrow((*cast.expr).clone());
+    let ty = inner.get_type(schema).ok().and_then(|ty| SqlType::from_arrow(&ty).ok());
+    match ty.and_then(|ty| typing::as_decimal(&ty)) {
+        Some((precision, scale)) => {
+            let to = SqlType::Decimal { precision, scale }.arrow();
+            Expr::Cast(Cast::new(Box::new(inner), to))
+        }
+        None => expr,
+    }
+}
+
 impl ExprPlanner for PostgresOperators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (Some(left), Some(right)) = (type_of(&raw.left, schema), type_of(&raw.right, schema)) else {
@@ -109,7 +127,8 @@ impl ExprPlanner for PostgresOperators {
         }
         let Some(op) = arithmetic(&raw.op) else { return Ok(PlannerResult::Original(raw)) };
         let number = |ty: &DataType| SqlType::from_arrow(ty).is_ok_and(|ty| ty.is_numeric());
-        let (mut l, mut r) = (narrow(raw.left), narrow(raw.right));
+        let operand = |expr| with_own_digits(narrow(expr), schema);
+        let (mut l, mut r) = (operand(raw.left), operand(raw.right));
         if number(&right) {
             l = adopt(l, &right)?;
         }

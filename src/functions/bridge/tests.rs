@@ -145,7 +145,7 @@ fn integers_are_checked() {
 fn numerics_keep_their_digits() {
     check("n + 1", ["11.50", "NULL", "10000000000.99"]);
     check("n * n", ["110.2500", "NULL", "99999999999800000000.0001"]);
-    check("n / 4", ["2.6250000000000000", "NULL", "2499999999.9975000000000000"]);
+    check("n / 4", ["2.6250000000000000", "NULL", "2499999999.99750000"]);
     check("n % 4", ["2.50", "NULL", "3.99"]);
     check("n * 1.5", ["15.750", "NULL", "14999999999.985"]);
     check("n / 0", ["! division by zero", "NULL", "! division by zero"]);

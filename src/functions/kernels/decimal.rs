@@ -9,11 +9,19 @@ use crate::functions::expr::BinaryOp;
 use crate::functions::fault::Reason;
 use crate::types::SqlType;
 pub(crate) use crate::types::digits::{bound, divide_rounded, power_of_ten, rescale};
+use crate::types::numeric::{self, Leading};
 
 fn scale_of(ty: &SqlType) -> i8 {
     match ty {
         SqlType::Decimal { scale, .. } => *scale,
         _ => 0,
+    }
+}
+
+fn precision_of(ty: &SqlType) -> u8 {
+    match ty {
+        SqlType::Decimal { precision, .. } => *precision,
+        _ => 38,
     }
 }
 
@@ -58,8 +66,9 @@ pub(crate) fn binary(op: BinaryOp, left: Col, right: Col, types: [&SqlType; 3], 
             zip::<D, D, D>(left, right, rows, &to, |l, r| checked(multiply(l, r, drop)), range)
         }
         BinaryOp::Divide => {
-            let shift = s3 - s1 + s2;
-            zip::<D, D, D>(left, right, rows, &to, |l, r| checked(divide(l, r, shift)), division)
+            let [left_type, right_type] = [types[0], types[1]].map(precision_of);
+            let op = |l, r| checked(quotient((l, left_type, s1), (r, right_type, s2), s3));
+            zip::<D, D, D>(left, right, rows, &to, op, division)
         }
         BinaryOp::Modulo => zip::<D, D, D>(left, right, rows, &to, |l, r| checked(modulo(l, r, up1, up2)), division),
         _ => Err(not_arithmetic(op)),
@@ -72,6 +81,15 @@ fn multiply(left: i128, right: i128, drop: i8) -> Option<i128> {
     }
     let product = i256::from_i128(left).checked_mul(i256::from_i128(right))?;
     divide_wide(product, i256::from_i128(power_of_ten(drop as u32)))
+}
+
+/// The quotient of two numerics (digits, precision and scale) at a scale, rounded where PostgreSQL ends its quotients.
+fn quotient(left: (i128, u8, i8), right: (i128, u8, i8), scale: i8) -> Option<i128> {
+    let leading = |(digits, _, scale): (i128, u8, i8)| Leading::of(digits.unsigned_abs(), scale.into());
+    let shown = |(digits, precision, scale): (i128, u8, i8)| i32::from(numeric::shown(digits, precision, scale));
+    let kept = leading(left).divided_by(leading(right)).max(shown(left)).max(shown(right)).min(scale.into());
+    let value = divide(left.0, right.0, kept as i8 - left.2 + right.2)?;
+    value.checked_mul(power_of_ten((i32::from(scale) - kept) as u32))
 }
 
 /// `left * 10^shift / right`, rounded half away from zero; `None` for division by zero and beyond 128 bits.

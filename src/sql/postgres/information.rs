@@ -9,6 +9,7 @@ use crate::catalog::postgres::{OWNER, PgType, pg_table, pg_type, pg_type_named, 
 use crate::catalog::{Relation, RelationKind, schemas};
 use crate::sql::declared_columns;
 use crate::types::SqlType;
+use crate::types::numeric::Shows;
 
 /// Adds the rows of `table`.
 pub(super) fn fill(table: &mut Table, facts: &Facts) {
@@ -137,7 +138,9 @@ fn digits(ty: &SqlType) -> (Value, Value, Value) {
         SqlType::BigInt => binary(64, Value::Int(0)),
         SqlType::Real => binary(24, Value::Null),
         SqlType::Double => binary(53, Value::Null),
-        SqlType::Decimal { .. } if *ty == SqlType::NUMERIC => (Value::Null, Value::Int(10), Value::Null),
+        SqlType::Decimal { precision, scale } if Shows::of(*precision, *scale) != Shows::Scale => {
+            (Value::Null, Value::Int(10), Value::Null)
+        }
         SqlType::Decimal { precision, scale } => {
             (i32::from(*precision).into(), Value::Int(10), i32::from(*scale).into())
         }

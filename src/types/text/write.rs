@@ -7,7 +7,7 @@ use arrow::datatypes::*;
 
 use super::nested;
 use crate::types::calendar::{DAY_US, civil_from_days};
-use crate::types::jsonb;
+use crate::types::{jsonb, numeric};
 
 /// Writes the value in row `row` of `array`, one of the SQL types; nothing for NULL.
 pub fn write_value(array: &dyn Array, row: usize, out: &mut dyn Write) -> fmt::Result {
@@ -21,7 +21,9 @@ pub fn write_value(array: &dyn Array, row: usize, out: &mut dyn Write) -> fmt::R
         DataType::Int64 => write!(out, "{}", array.as_primitive::<Int64Type>().value(row)),
         DataType::Float32 => write_real(array.as_primitive::<Float32Type>().value(row), out),
         DataType::Float64 => write_double(array.as_primitive::<Float64Type>().value(row), out),
-        DataType::Decimal128(_, scale) => write_decimal(array.as_primitive::<Decimal128Type>().value(row), *scale, out),
+        DataType::Decimal128(precision, scale) => {
+            write_numeric(array.as_primitive::<Decimal128Type>().value(row), *precision, *scale, out)
+        }
         DataType::Utf8 => out.write_str(array.as_string::<i32>().value(row)),
         DataType::Binary => write_bytea(array.as_binary::<i32>().value(row), out),
         DataType::Date32 => write_date(array.as_primitive::<Date32Type>().value(row).into(), out),
@@ -118,6 +120,12 @@ pub fn write_decimal(digits: i128, scale: i8, out: &mut dyn Write) -> fmt::Resul
     let magnitude = digits.unsigned_abs();
     let sign = if digits < 0 { "-" } else { "" };
     write!(out, "{sign}{}.{:0width$}", magnitude / power, magnitude % power, width = scale as usize)
+}
+
+/// Writes a value of numeric(precision, scale) with the digits that it shows.
+pub fn write_numeric(digits: i128, precision: u8, scale: i8, out: &mut dyn Write) -> fmt::Result {
+    let (digits, scale) = numeric::as_shown(digits, precision, scale);
+    write_decimal(digits, scale, out)
 }
 
 /// Writes bytea in hex: `\x00ff`.
