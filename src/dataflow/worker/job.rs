@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::RuntimeSettings;
 use super::history::History;
 use super::lanes::Lanes;
-use super::share::Share;
+use super::share::{LOOK_EVERY, Share};
 use crate::base::{Error, Result};
 use crate::dataflow::input::InputReceiver;
 use crate::dataflow::metrics::SubtaskMetrics;
@@ -91,8 +91,8 @@ pub(super) struct JobCell {
     failure: RefCell<Option<Error>>,
     changed: Changed,
     worker_metrics: Arc<Vec<WorkerMetrics>>,
-    /// Until when it leaves this worker to others.
-    away_until: Cell<Option<Instant>>,
+    /// Since when it leaves this worker to others, and the time in its calls that it pays for so, in microseconds.
+    away: Cell<Option<(Instant, u64)>>,
     is_listed: Cell<bool>,
     closed: Cell<Option<Epoch>>,
     /// Per node the clock reading at which it wants an epoch.
@@ -120,7 +120,7 @@ impl JobCell {
             failure: RefCell::new(None),
             changed,
             worker_metrics,
-            away_until: Cell::new(None),
+            away: Cell::new(None),
             is_listed: Cell::new(false),
             closed: Cell::new(None),
             wakes: RefCell::default(),
@@ -192,21 +192,21 @@ impl JobCell {
         if let Some(metrics) = self.worker_metrics.get(self.worker) {
             metrics.busy_us.add(us);
         }
-        if let Some(pause) = self.plan.share.was_busy(us) {
-            let now = Instant::now();
-            let from = self.away_until.get().map_or(now, |until| until.max(now));
-            self.away_until.set(from.checked_add(pause));
-        }
+        self.plan.share.was_busy(us);
+        let (from, owed) = self.away.get().unwrap_or_else(|| (Instant::now(), 0));
+        self.away.set(Some((from, owed.saturating_add(us))));
     }
 
-    /// For how long, from `now` on, it still leaves this worker to others.
+    /// For how long, from `now` on, it still leaves this worker to others. Not beyond the next look at the shares: when
+    /// its neighbours have stopped, it goes on at once.
     pub(super) fn stays_away(&self, now: Instant) -> Option<Duration> {
-        let left = self.away_until.get()?.saturating_duration_since(now);
+        let (from, owed) = self.away.get()?;
+        let left = self.plan.share.pause_after(owed).saturating_sub(now.saturating_duration_since(from));
         if left.is_zero() {
-            self.away_until.set(None);
+            self.away.set(None);
             return None;
         }
-        Some(left)
+        Some(left.min(LOOK_EVERY))
     }
 
     fn list(&self) {

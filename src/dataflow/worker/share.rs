@@ -16,7 +16,7 @@ use crate::dataflow::source::decode_busy;
 use crate::types::JobId;
 
 /// How often the shares are decided anew.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long ago work is forgotten to a third.
 const MEMORY: Duration = Duration::from_millis(1000);
 /// A job whose rows cost less than this (microseconds per row and operator) is never heavy.
@@ -44,11 +44,15 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Notes time spent in the job's calls, and how long the job should now stay away from this worker.
-    pub(super) fn was_busy(&self, us: u64) -> Option<Duration> {
+    /// Notes time spent in the job's calls.
+    pub(super) fn was_busy(&self, us: u64) {
         self.busy_us.fetch_add(us, Ordering::Relaxed);
-        let allowed = u64::from(self.allowed.load(Ordering::Relaxed)).max(1);
-        (allowed < 1000).then(|| Duration::from_micros(us * (1000 - allowed) / allowed))
+    }
+
+    /// How long the job should stay away from a worker after so much time in its calls, as shares are now.
+    pub(super) fn pause_after(&self, us: u64) -> Duration {
+        let allowed = u64::from(self.allowed.load(Ordering::Relaxed)).clamp(1, 1000);
+        Duration::from_micros(us * (1000 - allowed) / allowed)
     }
 
     /// Notes rows that an operator has taken.
@@ -199,10 +203,11 @@ mod tests {
     #[test]
     fn a_job_stays_away_in_proportion_to_what_it_used() {
         let share = Share::default();
-        assert_eq!(share.was_busy(5_000), None);
+        assert_eq!(share.pause_after(5_000), Duration::ZERO);
         share.allowed.store(100, Ordering::Relaxed);
-        assert_eq!(share.was_busy(5_000), Some(Duration::from_micros(45_000)));
-        assert_eq!(share.busy_us.load(Ordering::Relaxed), 10_000);
+        assert_eq!(share.pause_after(5_000), Duration::from_micros(45_000));
+        share.allowed.store(0, Ordering::Relaxed);
+        assert_eq!(share.pause_after(5_000), Duration::from_micros(4_995_000));
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl Subtask {
     }
 
     /// The open epoch has no more rows here: finds the next epoch that has ended, if `frontier` has passed one.
-    /// Epochs that no input above has named are skipped: a gap costs no call.
+    /// Epochs that no input above has named are skipped: a gap costs no call. False if there is nothing to do now.
     fn begin_end(&mut self, frontier: Epoch) -> bool {
         let history = self.job.history.borrow();
         let named = history.next(&self.above, self.open);
@@ -236,7 +236,8 @@ impl Subtask {
                 if frontier > self.open {
                     self.open_epoch(frontier);
                 }
-                false
+                // Rows of the epoch that is open now may have come before: a sender whose lane they fill waits for them.
+                self.open_row().is_some()
             }
         }
     }

@@ -320,6 +320,20 @@ fn what_is_under_way_stays_bounded() {
 }
 
 #[test]
+fn a_full_lane_behind_a_gap_in_the_epochs_is_read() {
+    // Nobody names epoch 1. The join fills its lane with rows of epoch 2 before the view has heard that 1 is over.
+    let settings = RuntimeSettings { edge_queue_bytes: 5_000, ..RuntimeSettings::default() };
+    let mut bench = Bench::with(1, settings);
+    let job = bench.create(1, join_graph(1), 1, Setup::default());
+    let rows: Rows = (0..60).map(|i| (vec![1, i], 1)).collect();
+    job.send(0, 2, &rows);
+    job.send(1, 2, &rows);
+    job.close(2, false);
+    bench.closed(&job, 2);
+    assert_eq!(job.contents(3, 2).len(), 3600);
+}
+
+#[test]
 fn shutdown_is_quick_with_rows_under_way() {
     let bench_settings = RuntimeSettings { edge_queue_bytes: 5_000, ..RuntimeSettings::default() };
     let mut bench = Bench::with(2, bench_settings);
