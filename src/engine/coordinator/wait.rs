@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::base::{Error, Result, sqlstate};
+use crate::dataflow::NodeKind;
 use crate::serving::ReadSet;
 use crate::types::{Epoch, JobId, RelationId};
 
@@ -288,13 +289,27 @@ impl Coordinator {
         let mut waiting = Vec::new();
         for (jobs, epoch, reply) in std::mem::take(&mut self.installs) {
             let starting = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.state == JobState::Starting);
-            if durable >= epoch && !jobs.iter().any(starting) {
+            let forgettable = jobs.iter().any(|id| self.is_forgettable(*id));
+            if durable >= epoch && !jobs.iter().any(starting) && !forgettable {
                 drop(reply.send(Ok(epoch)));
             } else {
+                let filled = jobs.iter().all(|id| self.jobs.get(id).is_none_or(|job| job.state != JobState::Filling));
+                if forgettable && filled && durable >= epoch && !self.checkpoints.is_wanted() {
+                    self.want_checkpoint();
+                }
                 waiting.push((jobs, epoch, reply));
             }
         }
         self.installs = waiting;
+    }
+
+    /// A job of which no checkpoint holds anything is filled anew after a crash, as of then. A sink that leaves its first
+    /// contents out would leave out what changed meanwhile: its CREATE is answered when a checkpoint holds it.
+    fn is_forgettable(&self, id: JobId) -> bool {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.is_live() && job.checkpointed.is_none()) else {
+            return false;
+        };
+        job.graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink(spec) if spec.changes_only))
     }
 }
 
