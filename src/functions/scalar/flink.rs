@@ -1,6 +1,7 @@
 //! Functions of Flink SQL whose names PostgreSQL leaves free.
 
 use super::pattern::java;
+use super::to_char::{DAYS, MONTHS};
 use super::{Function, Kind, Made, Returns, Row, Run, function};
 use crate::base::sqlstate;
 use crate::functions::calendar::{DAY_US, civil_from_days, days_from_civil};
@@ -72,23 +73,11 @@ fn extract(row: &Row<'_>, out: &mut String) -> Made<()> {
     Ok(group.map(|group| out.push_str(group.as_str())))
 }
 
+/// Letters of one kind in a row that `date_format` takes; as in Java.
+const LONGEST_RUN: usize = 19;
+
 /// Java's `DateTimeFormatter` patterns: letters in runs, text in single quotes.
 fn format(us: i64, pattern: &str, out: &mut String) -> Made<()> {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
     let (day, time) = (us.div_euclid(DAY_US), us.rem_euclid(DAY_US));
     let (year, month, of_month) = civil_from_days(day);
     let hour = time / 3_600_000_000;
@@ -103,6 +92,11 @@ fn format(us: i64, pattern: &str, out: &mut String) -> Made<()> {
         }
         let run = rest.chars().take_while(|c| *c == letter).count();
         rest = rest.get(run * letter.len_utf8()..).unwrap_or_default();
+        if run > LONGEST_RUN {
+            let message =
+                format!("pattern of date_format has {run} letters \"{letter}\" in a row; {LONGEST_RUN} is the most");
+            return Err(Reason::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+        }
         let mut padded = |value: i64| out.push_str(&format!("{value:0run$}"));
         match letter {
             'y' | 'u' if run == 2 => padded(year.rem_euclid(100)),
@@ -126,7 +120,7 @@ fn format(us: i64, pattern: &str, out: &mut String) -> Made<()> {
             }
             'a' => out.push_str(if hour < 12 { "AM" } else { "PM" }),
             'E' => {
-                let name = DAYS.get((day + 3).rem_euclid(7) as usize).copied().unwrap_or_default();
+                let name = DAYS.get((day + 4).rem_euclid(7) as usize).copied().unwrap_or_default();
                 out.push_str(if run < 4 { name.get(..3).unwrap_or(name) } else { name });
             }
             letter if letter.is_ascii_alphabetic() => {

@@ -29,7 +29,7 @@ use arrow::compute::take_record_batch;
 pub use spec::{Bound, Frame, OverCall, OverFunction, OverSpec, Units};
 
 use super::faults::fault_batch;
-use super::partition::{Gathered, PartitionCodec, Windows, split};
+use super::partition::{Merge, Merging, PartitionCodec, ROWS, Slice, Windows, split};
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
@@ -43,10 +43,7 @@ use span::{Span, edges};
 #[cfg(test)]
 mod tests;
 
-const ROWS: usize = 0;
 const WINDOWS: usize = 1;
-/// Partitions whose rows are asked for at once.
-const PARTITIONS_AT_ONCE: usize = 1024;
 
 impl OverSpec {
     pub(super) fn tables(&self) -> Result<Vec<TableSpec>> {
@@ -78,21 +75,11 @@ impl OverSpec {
             results: RowCodec::new(self.calls.iter().map(|call| call.ty.clone()).collect()),
             reach: Reach::of(self),
             spans: self.spans()?,
-            gathered: Gathered::default(),
-            phase: Phase::Filling,
-            next: 0,
+            merging: Merging::default(),
             windows: Windows::new(self.free_on, ROWS, WINDOWS),
             spec: self.clone(),
         })
     }
-}
-
-/// Where in the epoch the operator is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
-    Filling,
-    Merging,
-    Closing,
 }
 
 /// The window functions at work.
@@ -105,10 +92,7 @@ pub(super) struct Over {
     reach: Reach,
     /// Of frames by value, if all are.
     spans: Vec<Span>,
-    gathered: Gathered,
-    phase: Phase,
-    /// The first touched partition that is still to be merged.
-    next: usize,
+    merging: Merging,
     windows: Windows,
 }
 
@@ -116,33 +100,15 @@ impl Operator for Over {
     fn on_delta(&mut self, _: usize, batch: &DeltaBatch, state: &mut OperatorState, _: &mut Output) -> Result<Flow> {
         self.door.check(&batch.rows)?;
         let (keys, rows) = self.codec.encode(&batch.rows)?;
-        self.gathered.add(&keys, &rows, &batch.weights)?;
-        state.hold(self.gathered.bytes());
+        self.merging.add(&keys, &rows, &batch.weights, state)?;
         Ok(Flow::Done)
     }
 
     fn on_epoch_end(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        if self.phase == Phase::Filling {
-            self.gathered.sort();
-            self.next = 0;
-            self.phase = Phase::Merging;
-        }
-        if self.phase == Phase::Merging {
-            let flow = self.merge_slice(state, out)?;
-            match flow {
-                Flow::Done => {}
-                Flow::More | Flow::Fetch(_) => return Ok(flow),
-            }
-            self.gathered.clear();
-            state.hold(0);
-            self.phase = Phase::Closing;
-        }
-        let flow = self.windows.close_slice(end.watermark(0), state)?;
-        match flow {
-            Flow::Done => self.phase = Phase::Filling,
-            Flow::More | Flow::Fetch(_) => {}
-        }
-        Ok(flow)
+        let mut merging = std::mem::take(&mut self.merging);
+        let flow = merging.end(self, end, state, out);
+        self.merging = merging;
+        flow
     }
 }
 
@@ -186,23 +152,15 @@ struct Leaving {
     rows: usize,
 }
 
-impl Over {
-    /// Merges changed partitions until a slice is full. `Done` when none is left.
-    fn merge_slice(&mut self, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        let touched = self.gathered.touched();
-        let to = (self.next + PARTITIONS_AT_ONCE).min(touched.len());
-        let slice = &touched[self.next..to];
-        let keys = self.gathered.keys(slice);
-        if let Some(read) = state.bag(ROWS)?.missing(&keys) {
-            return Ok(Flow::Fetch(vec![read]));
-        }
-        self.windows.note(&keys, &self.codec, state)?;
+impl Merge for Over {
+    fn merge(&mut self, slice: &Slice<'_>, state: &mut OperatorState, out: &mut Output) -> Result<usize> {
+        self.windows.note(&slice.keys, &self.codec, state)?;
         let mut leaving = Leaving::default();
         let mut done = 0;
-        for &partition in slice {
-            let key = self.gathered.key(partition);
+        for &partition in slice.touched {
+            let key = slice.gathered.key(partition);
             let bag = state.bag(ROWS)?;
-            let mut changes = self.gathered.changes(partition);
+            let mut changes = slice.gathered.changes(partition);
             let Some((first, _)) = changes.next() else { continue };
             let last = changes.next_back().map_or(first, |(last, _)| last);
             let place = match self.reach {
@@ -214,7 +172,7 @@ impl Over {
                 }
             };
             let before = self.compute(key, place.read(bag, key)?)?;
-            for (row, weight) in self.gathered.changes(partition) {
+            for (row, weight) in slice.gathered.changes(partition) {
                 if bag.add(key, row, weight)? < 0 {
                     return Err(Error::internal("a row was taken back more often than it was put in"));
                 }
@@ -227,10 +185,15 @@ impl Over {
             }
         }
         self.emit(leaving, out)?;
-        self.next += done;
-        Ok(if self.next < self.gathered.touched().len() { Flow::More } else { Flow::Done })
+        Ok(done)
     }
 
+    fn close(&mut self, end: &EpochEnd, state: &mut OperatorState, _: &mut Output) -> Result<Flow> {
+        self.windows.close_slice(end.watermark(0), state)
+    }
+}
+
+impl Over {
     /// One row of state as one row of the input.
     fn row(&self, key: &[u8], row: &[u8]) -> Result<RecordBatch> {
         Ok(RecordBatch::try_new(self.spec.input.arrow(), self.codec.decode([key], [row])?)?)

@@ -1,4 +1,4 @@
-//! Rows of a partition in order: what `top` and `over` share. A Bag keeps them by (partition; order key, row).
+//! Rows of a partition in order: what `top`, `over` and `session` share. A Bag keeps them by (partition; order key, row).
 //!
 //! | bytes of a row | what |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! `ORDER BY a DESC` over (a integer, s text) = (7, 'x'): `01 7f ff ff f8 · 01 80 00 00 07 · 01 78 00 00 · 00 00 00 05`.
 
 mod gathered;
+mod merging;
 mod windows;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use serde::{Deserialize, Serialize};
 
 pub(super) use gathered::Gathered;
+use gathered::Touched;
+pub(super) use merging::{Merge, Merging, ROWS, Slice};
 pub use windows::FreeOn;
 pub(super) use windows::Windows;
 

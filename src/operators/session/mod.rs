@@ -33,7 +33,7 @@ pub use spec::SessionSpec;
 
 use super::faults::fault_batch;
 use super::instant::{time_key, time_of};
-use super::partition::{Gathered, PartitionCodec};
+use super::partition::{Merge, Merging, PartitionCodec, ROWS, Slice};
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
@@ -41,10 +41,9 @@ use crate::state::OperatorState;
 use crate::types::{DeltaBatch, EncodedRows, Watermark};
 use cluster::Cluster;
 
-const ROWS: usize = 0;
 const ENDS: usize = 1;
-/// Keys whose rows are asked for at once, and sessions that are freed at once.
-const KEYS_AT_ONCE: usize = 1024;
+/// Sessions that are freed at once.
+const SESSIONS_AT_ONCE: usize = 1024;
 
 impl SessionSpec {
     pub(super) fn build(&self) -> Result<Session> {
@@ -54,20 +53,10 @@ impl SessionSpec {
             output: self.output()?.arrow(),
             time_type: self.time_type()?.arrow(),
             codec: self.codec()?,
-            gathered: Gathered::default(),
-            next: 0,
-            phase: Phase::Filling,
+            merging: Merging::default(),
             spec: self.clone(),
         })
     }
-}
-
-/// Where in the epoch the operator is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
-    Filling,
-    Merging,
-    Freeing,
 }
 
 /// The operator at work.
@@ -77,10 +66,7 @@ pub(super) struct Session {
     output: SchemaRef,
     time_type: DataType,
     codec: PartitionCodec,
-    gathered: Gathered,
-    phase: Phase,
-    /// The first changed key that is still to be merged.
-    next: usize,
+    merging: Merging,
 }
 
 /// What is to be emitted: rows as in the Bag, their windows and weights.
@@ -110,33 +96,38 @@ impl Operator for Session {
         self.door.check(&batch.rows)?;
         let timed = self.with_windows(batch, out)?;
         let (keys, rows) = self.codec.encode(&timed.rows)?;
-        self.gathered.add(&keys, &rows, &timed.weights)?;
-        state.hold(self.gathered.bytes());
+        self.merging.add(&keys, &rows, &timed.weights, state)?;
         Ok(Flow::Done)
     }
 
     fn on_epoch_end(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        if self.phase == Phase::Filling {
-            self.gathered.sort();
-            self.next = 0;
-            self.phase = Phase::Merging;
-        }
-        if self.phase == Phase::Merging {
-            let flow = self.merge_slice(state, out)?;
-            match flow {
-                Flow::Done => {}
-                Flow::More | Flow::Fetch(_) => return Ok(flow),
+        let mut merging = std::mem::take(&mut self.merging);
+        let flow = merging.end(self, end, state, out);
+        self.merging = merging;
+        flow
+    }
+}
+
+impl Merge for Session {
+    fn merge(&mut self, slice: &Slice<'_>, state: &mut OperatorState, out: &mut Output) -> Result<usize> {
+        let mut leaving = Leaving::default();
+        let mut done = 0;
+        for &key in slice.touched {
+            let changes: Vec<(&[u8], i64)> = slice.gathered.changes(key).collect();
+            self.merge_key(slice.gathered.key(key), &changes, state, &mut leaving)?;
+            done += 1;
+            if leaving.weights.len() >= SLICE_ROWS {
+                break;
             }
-            self.gathered.clear();
-            state.hold(0);
-            self.phase = Phase::Freeing;
         }
+        self.emit(&leaving, out)?;
+        Ok(done)
+    }
+
+    fn close(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
         let flow = self.free_slice(end.watermark(0), state, out)?;
         match flow {
-            Flow::Done => {
-                self.phase = Phase::Filling;
-                self.ask_for_close(state, out)?;
-            }
+            Flow::Done => self.ask_for_close(state, out)?,
             Flow::More | Flow::Fetch(_) => {}
         }
         Ok(flow)
@@ -164,29 +155,6 @@ impl Session {
             out.emit(FAULT_PORT, fault_batch(&faulty.rows, reasons, weights)?);
         }
         batch.filter(&BooleanArray::new(timed, None))
-    }
-
-    /// Merges changed keys until a slice is full. `Done` when none is left.
-    fn merge_slice(&mut self, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        let touched = self.gathered.touched();
-        let to = (self.next + KEYS_AT_ONCE).min(touched.len());
-        let slice = &touched[self.next..to];
-        if let Some(read) = state.bag(ROWS)?.missing(&self.gathered.keys(slice)) {
-            return Ok(Flow::Fetch(vec![read]));
-        }
-        let mut leaving = Leaving::default();
-        let mut done = 0;
-        for &key in slice {
-            let changes: Vec<(&[u8], i64)> = self.gathered.changes(key).collect();
-            self.merge_key(self.gathered.key(key), &changes, state, &mut leaving)?;
-            done += 1;
-            if leaving.weights.len() >= SLICE_ROWS {
-                break;
-            }
-        }
-        self.emit(&leaving, out)?;
-        self.next += done;
-        Ok(if self.next < self.gathered.touched().len() { Flow::More } else { Flow::Done })
     }
 
     /// Merges the changes of one key, cluster by cluster.
@@ -266,7 +234,7 @@ impl Session {
             return Ok(Flow::Fetch(vec![read]));
         }
         let mut closed: Vec<(Vec<u8>, (i64, i64))> = Vec::new();
-        let left = state.ordered(ENDS)?.take_through(&bound, KEYS_AT_ONCE, |end, key, start| {
+        let left = state.ordered(ENDS)?.take_through(&bound, SESSIONS_AT_ONCE, |end, key, start| {
             let start = start.first_chunk::<8>().map(|start| i64::from_be_bytes(*start));
             let start = start.ok_or_else(|| Error::corrupt("the start of a session is not eight bytes"))?;
             closed.push((key.to_vec(), (start, time_of(end)?)));

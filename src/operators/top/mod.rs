@@ -18,7 +18,7 @@ mod showing;
 
 use serde::{Deserialize, Serialize};
 
-use super::partition::{FreeOn, Gathered, PartitionCodec, RowOrder, Windows};
+use super::partition::{FreeOn, Merge, Merging, PartitionCodec, ROWS, RowOrder, Slice, Windows};
 use super::spec::{Door, names};
 use super::{EpochEnd, Flow, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
@@ -29,10 +29,7 @@ use showing::{Picked, Showing};
 #[cfg(test)]
 mod tests;
 
-const ROWS: usize = 0;
 const WINDOWS: usize = 1;
-/// Partitions whose rows are asked for at once.
-const PARTITIONS_AT_ONCE: usize = 1024;
 
 /// The first rows of each partition. The output has the input's columns, then, if `shows_rank`, a bigint `rank`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,22 +132,12 @@ impl TopSpec {
         let codec = PartitionCodec::new(&self.input, &self.order)?;
         Ok(Top {
             door: Door::new("top", &self.input),
-            gathered: Gathered::default(),
+            merging: Merging::default(),
             codec,
-            next: 0,
-            phase: Phase::Filling,
             windows: Windows::new(self.free_on, ROWS, WINDOWS),
             spec: self.clone(),
         })
     }
-}
-
-/// Where in the epoch the operator is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
-    Filling,
-    Merging,
-    Closing,
 }
 
 /// The top at work.
@@ -158,10 +145,7 @@ pub(super) struct Top {
     spec: TopSpec,
     door: Door,
     codec: PartitionCodec,
-    gathered: Gathered,
-    phase: Phase,
-    /// The first touched partition that is still to be merged.
-    next: usize,
+    merging: Merging,
     windows: Windows,
 }
 
@@ -172,54 +156,28 @@ impl Operator for Top {
             return Err(Error::internal("operator \"top\" of an append-only input was given a retraction"));
         }
         let (keys, rows) = self.codec.encode(&batch.rows)?;
-        self.gathered.add(&keys, &rows, &batch.weights)?;
-        state.hold(self.gathered.bytes());
+        self.merging.add(&keys, &rows, &batch.weights, state)?;
         Ok(Flow::Done)
     }
 
     fn on_epoch_end(&mut self, end: &EpochEnd, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        if self.phase == Phase::Filling {
-            self.gathered.sort();
-            self.next = 0;
-            self.phase = Phase::Merging;
-        }
-        if self.phase == Phase::Merging {
-            let flow = self.merge_slice(state, out)?;
-            match flow {
-                Flow::Done => {}
-                Flow::More | Flow::Fetch(_) => return Ok(flow),
-            }
-            self.gathered.clear();
-            state.hold(0);
-            self.phase = Phase::Closing;
-        }
-        let flow = self.windows.close_slice(end.watermark(0), state)?;
-        match flow {
-            Flow::Done => self.phase = Phase::Filling,
-            Flow::More | Flow::Fetch(_) => {}
-        }
-        Ok(flow)
+        let mut merging = std::mem::take(&mut self.merging);
+        let flow = merging.end(self, end, state, out);
+        self.merging = merging;
+        flow
     }
 }
 
-impl Top {
-    /// Merges changed partitions until a slice is full. `Done` when none is left.
-    fn merge_slice(&mut self, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
-        let touched = self.gathered.touched();
-        let to = (self.next + PARTITIONS_AT_ONCE).min(touched.len());
-        let slice = &touched[self.next..to];
-        let keys = self.gathered.keys(slice);
-        if let Some(read) = state.bag(ROWS)?.missing(&keys) {
-            return Ok(Flow::Fetch(vec![read]));
-        }
-        self.windows.note(&keys, &self.codec, state)?;
+impl Merge for Top {
+    fn merge(&mut self, slice: &Slice<'_>, state: &mut OperatorState, out: &mut Output) -> Result<usize> {
+        self.windows.note(&slice.keys, &self.codec, state)?;
         let mut showing = Showing::new(&self.codec, &self.spec);
         let mut done = 0;
-        for &partition in slice {
-            let key = self.gathered.key(partition);
+        for &partition in slice.touched {
+            let key = slice.gathered.key(partition);
             let bag = state.bag(ROWS)?;
             let before = Picked::read(&self.spec, bag.rows(key)?).0;
-            for (row, weight) in self.gathered.changes(partition) {
+            for (row, weight) in slice.gathered.changes(partition) {
                 if bag.add(key, row, weight)? < 0 {
                     return Err(Error::internal("a row was taken back more often than it was put in"));
                 }
@@ -235,8 +193,11 @@ impl Top {
             }
         }
         showing.emit(out)?;
-        self.next += done;
-        Ok(if self.next < self.gathered.touched().len() { Flow::More } else { Flow::Done })
+        Ok(done)
+    }
+
+    fn close(&mut self, end: &EpochEnd, state: &mut OperatorState, _: &mut Output) -> Result<Flow> {
+        self.windows.close_slice(end.watermark(0), state)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use super::interval::seal_of;
-use super::join::with_keys;
+use super::join::without_keys;
 use crate::base::{Error, Result};
 use crate::dataflow::WatermarkExpr;
 use crate::functions::{Expr, from_datafusion};
@@ -34,20 +34,8 @@ impl Lowering {
             Some([l, r]) => (self.sealed(left, left_time, l)?, self.sealed(right, right_time, r)?),
             None => (left, right),
         };
-        let (mut left, mut right) = (left, right);
-        left.drop_hidden()?;
-        right.drop_hidden()?;
-        let keys = node
-            .on
-            .iter()
-            .map(|(l, r)| Ok((from_datafusion(l, node.left.schema())?, from_datafusion(r, node.right.schema())?)));
-        let (left_keys, right_keys) = keys.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        let widths = (left.width(), right.width());
-        let (mut left, mut right) = (with_keys(left, left_keys)?, with_keys(right, right_keys)?);
-        let edges = vec![
-            self.builder.edge(&mut left.stream, Some(&left.keys))?,
-            self.builder.edge(&mut right.stream, Some(&right.keys))?,
-        ];
+        let (left, right, edges) = self.keyed((left, node.left.schema()), (right, node.right.schema()), &node.on)?;
+        let widths = [left.width, right.width];
         let (left_stream, right_stream) = (left.stream, right.stream);
         let spec = AsofSpec {
             left: left_stream.schema.clone(),
@@ -69,13 +57,7 @@ impl Lowering {
             stream.windows = [(left_time, l.max(r))].into();
             stream.sealed = true;
         }
-        let left_columns = left_stream.schema.columns.len();
-        if left_columns + right_stream.schema.columns.len() != widths.0 + widths.1 {
-            let shown = (0..widths.0).chain((0..widths.1).map(|i| left_columns + i));
-            let named = |i: usize| (stream.schema.columns[i].name.clone(), Expr::Column(i));
-            let columns = shown.map(named).collect();
-            stream.project(columns)?;
-        }
+        without_keys(&mut stream, widths, left_stream.schema.columns.len())?;
         Ok(stream)
     }
 }

@@ -1,13 +1,13 @@
 //! `Join`: every kind, on equalities, ranges and any other condition.
 
-use datafusion::common::{JoinType, NullEquality};
+use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::Join;
 
 use super::Lowering;
 use super::band::band_of;
 use super::interval::Together;
 use crate::base::{Error, Result};
-use crate::dataflow::WatermarkExpr;
+use crate::dataflow::{Edge, WatermarkExpr};
 use crate::functions::{Expr, Literal, error_from_datafusion, from_datafusion};
 use crate::operators::{JoinKind, JoinSpec, OperatorSpec, UnionSpec};
 use crate::plan::build::Stream;
@@ -18,6 +18,8 @@ use crate::types::Schema;
 pub(super) struct Side {
     pub stream: Stream,
     pub keys: Vec<usize>,
+    /// How many columns it had before, those that are asked for.
+    pub width: usize,
 }
 
 /// A join whose inputs are lowered.
@@ -25,8 +27,6 @@ pub(super) struct Side {
 struct Prepared {
     left: Side,
     right: Side,
-    /// The columns of the logical nodes.
-    widths: (usize, usize),
     spec: JoinSpec,
     together: Vec<Together>,
 }
@@ -75,7 +75,6 @@ impl Lowering {
         let (one, other) = if exchanged { (&join.right, &join.left) } else { (&join.left, &join.right) };
         let left = self.lower(one)?;
         let right = self.lower(other)?;
-        let widths = (left.width(), right.width());
         let mut keys = (Vec::new(), Vec::new());
         for (l, r) in &join.on {
             let (l, r) = if exchanged { (r, l) } else { (l, r) };
@@ -105,7 +104,7 @@ impl Lowering {
         self.builder.settle(&mut right.stream)?;
         let left_columns = left.stream.schema.columns.len();
         let residual = residual.map(|mut residual| {
-            residual.map_columns(&mut |i| if i < widths.0 { i } else { left_columns + i - widths.0 });
+            residual.map_columns(&mut |i| if i < left.width { i } else { left_columns + i - left.width });
             residual
         });
         let on: Vec<(usize, usize)> = left.keys.iter().copied().zip(right.keys.iter().copied()).collect();
@@ -117,7 +116,26 @@ impl Lowering {
             ..JoinSpec::inner(left.stream.schema.clone(), right.stream.schema.clone(), on, residual)
         };
         self.notice_product(&spec, &left, &right);
-        Ok(Prepared { left, right, widths, spec, together })
+        Ok(Prepared { left, right, spec, together })
+    }
+
+    /// Both inputs of a join on equalities alone, and the edges by which rows of one key meet.
+    pub(super) fn keyed(
+        &mut self,
+        (mut left, left_names): (Stream, &DFSchema),
+        (mut right, right_names): (Stream, &DFSchema),
+        on: &[(datafusion::logical_expr::Expr, datafusion::logical_expr::Expr)],
+    ) -> Result<(Side, Side, Vec<Edge>)> {
+        left.drop_hidden()?;
+        right.drop_hidden()?;
+        let keys = on.iter().map(|(l, r)| Ok((from_datafusion(l, left_names)?, from_datafusion(r, right_names)?)));
+        let (left_keys, right_keys) = keys.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let (mut left, mut right) = (with_keys(left, left_keys)?, with_keys(right, right_keys)?);
+        let edges = vec![
+            self.builder.edge(&mut left.stream, Some(&left.keys))?,
+            self.builder.edge(&mut right.stream, Some(&right.keys))?,
+        ];
+        Ok((left, right, edges))
     }
 
     /// A join of two big sides without a key looks at every pair: its author should know.
@@ -132,11 +150,12 @@ impl Lowering {
 
     /// The join's operator, what is known of the rows that leave it, and their names; with a mark as the last column.
     fn joined(&mut self, prepared: Prepared, kind: JoinKind, names: &[String], mark: Option<bool>) -> Result<Stream> {
-        let Prepared { mut left, mut right, widths, spec, together } = prepared;
+        let Prepared { mut left, mut right, spec, together } = prepared;
         let edges = vec![
             self.builder.edge(&mut left.stream, Some(&left.keys))?,
             self.builder.edge(&mut right.stream, Some(&right.keys))?,
         ];
+        let widths = (left.width, right.width);
         let (left, right) = (left.stream, right.stream);
         let inputs_append_only = left.append_only && right.append_only;
         let left_columns = left.schema.columns.len();
@@ -181,8 +200,18 @@ impl Lowering {
     }
 }
 
+/// Takes the computed keys of both inputs out of a join's output, of which the left input makes up `left_columns`.
+pub(super) fn without_keys(stream: &mut Stream, widths: [usize; 2], left_columns: usize) -> Result<()> {
+    if stream.schema.columns.len() == widths[0] + widths[1] {
+        return Ok(());
+    }
+    let shown = (0..widths[0]).chain((0..widths[1]).map(|i| left_columns + i));
+    let columns = shown.map(|i| (stream.schema.columns[i].name.clone(), Expr::Column(i)));
+    stream.project(columns.collect())
+}
+
 /// `stream` as an input of a join; key expressions that are no columns become columns at its end.
-pub(super) fn with_keys(mut stream: Stream, on: Vec<Expr>) -> Result<Side> {
+fn with_keys(mut stream: Stream, on: Vec<Expr>) -> Result<Side> {
     let width = stream.width();
     let named = stream.schema.columns[..width].iter().enumerate();
     let mut columns: Vec<(String, Expr)> = named.map(|(i, column)| (column.name.clone(), Expr::Column(i))).collect();
@@ -199,5 +228,5 @@ pub(super) fn with_keys(mut stream: Stream, on: Vec<Expr>) -> Result<Side> {
     if columns.len() > width {
         stream.project(columns)?;
     }
-    Ok(Side { stream, keys })
+    Ok(Side { stream, keys, width })
 }
