@@ -1,11 +1,17 @@
-//! Nexmark bids as 8 NDJSON files: our engine against DataFusion's batch run of the same query, both on 2 threads, the
-//! same files, the same schema: `MILLSTREAM_BENCH_EVENTS=20000000 cargo bench --bench nexmark [QUERY]`.
+//! Nexmark over NDJSON files: our engine against DataFusion's batch run of the same query, both on 2 threads, the same
+//! files, the same schema: `MILLSTREAM_BENCH_EVENTS=20000000 cargo bench --bench nexmark [QUERY …]`.
 //!
-//! Prints per query the seconds of both (median of alternating pairs, `MILLSTREAM_BENCH_PAIRS`, default 5) and the
-//! median of the pairs' ratios. What is timed: ours from CREATE SINK or CREATE MATERIALIZED VIEW until WAIT FOR
-//! returns, theirs from planning until the last batch was streamed and dropped (collected, where ours is a view). Once
-//! per query the contents of both are hashed, independent of order, and must be equal; `rows_decoded` must be the
-//! number of lines. Files are made once, under `$MILLSTREAM_CACHE/bench`.
+//! | command | prints |
+//! |---|---|
+//! | `cargo bench --bench nexmark [QUERY …]` | per query the seconds of both (median of alternating pairs, `MILLSTREAM_BENCH_PAIRS`, default 5) and the median of the pairs' ratios |
+//! | `… -- skewed [QUERY …]` | the same over a stream of which half of the bids go to one auction in a hundred |
+//! | `… -- twice [QUERY …]` | our seconds for half of the events and for all, plain and skewed, and their ratio |
+//! | `… -- state [QUERY …]` | rows and bytes of state of each operator, and by how much the process has grown |
+//!
+//! What is timed: ours from CREATE SINK or CREATE MATERIALIZED VIEW until WAIT FOR returns, theirs from planning until
+//! the last batch was streamed and dropped (collected, where ours is a view). Once per query the contents of both are
+//! hashed, independent of order, and must be equal (over at most `MILLSTREAM_BENCH_CHECKED` events, default 1,000,000);
+//! `rows_decoded` must be the number of lines. Files are made once, under `$MILLSTREAM_CACHE/bench`.
 
 #![allow(
     clippy::print_stdout,
@@ -15,17 +21,24 @@
     reason = "a benchmark is a program of its own: it prints what it measured and stops at the first thing amiss"
 )]
 
-#[path = "nexmark/bids.rs"]
-mod bids;
+#[path = "nexmark/events.rs"]
+mod events;
 #[path = "nexmark/ours.rs"]
 mod ours;
+#[path = "nexmark/queries.rs"]
+mod queries;
 #[path = "nexmark/theirs.rs"]
 mod theirs;
 
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 use arrow::row::{RowConverter, SortField};
+
+use events::Files;
+use queries::Query;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,70 +47,23 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const THREADS: usize = 2;
 /// Checkpoints follow one another at this distance where they are on.
 const CHECKPOINT_INTERVAL: &str = "1s";
-
-/// One line of the table.
-struct Query {
-    name: &'static str,
-    /// Ours, without CREATE …: a sink's or a view's query.
-    ours: &'static str,
-    /// Whether ours goes into a view.
-    into_view: bool,
-    theirs: &'static str,
-    checkpoints: bool,
-    /// Whether it belongs to the figure's set that is checked by hash.
-    hashed: bool,
-}
-
-const PASS: &str = "SELECT * FROM bids";
-const FILTER: &str = "SELECT auction, bidder, price, date_time FROM bids WHERE auction % 123 = 0";
-const TUMBLE: &str = "SELECT window_start, auction, count(*) AS bids, max(price) AS top \
-                      FROM TUMBLE(bids, date_time, INTERVAL '10 seconds') GROUP BY window_start, auction";
-const TUMBLE_CLOSED: &str = "SELECT window_start, auction, count(*) AS bids, max(price) AS top \
-                             FROM TUMBLE(bids, date_time, INTERVAL '10 seconds') GROUP BY window_start, auction \
-                             EMIT ON WINDOW CLOSE";
-const BINNED: &str = "SELECT date_bin(INTERVAL '10 seconds', date_time) AS window_start, auction, count(*) AS bids, \
-                      max(price) AS top FROM bids GROUP BY 1, 2";
-/// A row that tells any two sets of bids apart for our purpose, where a hash of all columns would be our code.
-const SUMMARY: &str = "SELECT count(*) AS n, sum(auction) AS a, sum(bidder) AS b, max(price) AS p, \
-                       max(date_time) AS d, max(channel) AS c, max(url) AS u, max(extra) AS e FROM bids";
-
-const QUERIES: [Query; 7] = [
-    query("pass-through", PASS, false, PASS, false),
-    query("pass-through, checkpoints", PASS, false, PASS, true),
-    query("filter", FILTER, false, FILTER, false),
-    query("filter, checkpoints", FILTER, false, FILTER, true),
-    query("tumble", TUMBLE, true, BINNED, false),
-    query("tumble, checkpoints", TUMBLE, true, BINNED, true),
-    query("tumble, on window close", TUMBLE_CLOSED, true, BINNED, false),
-];
-
-const fn query(
-    name: &'static str,
-    ours: &'static str,
-    into_view: bool,
-    theirs: &'static str,
-    checkpoints: bool,
-) -> Query {
-    Query { name, ours, into_view, theirs, checkpoints, hashed: !checkpoints }
-}
+/// What q13 looks up.
+const SIDE_INPUT: &str = "SELECT n, 'value ' || n FROM generate_series(0, 99) AS g(n)";
 
 fn main() {
     let events = number("MILLSTREAM_BENCH_EVENTS", 20_000_000);
-    let pairs = number("MILLSTREAM_BENCH_PAIRS", 5);
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let files = bids::files(events);
-    println!(
-        "nexmark: {events} events, {} bids, {:.2} GB in {} files, {THREADS} threads, median of {pairs} pairs",
-        files.lines,
-        files.bytes as f64 / 1e9,
-        bids::FILES
-    );
-    println!("{:<28} {:>8} {:>12} {:>8} {:>14}", "query", "ours s", "ours M row/s", "theirs s", "ratio (range)");
-    for query in QUERIES.iter().filter(|query| wanted.is_empty() || wanted.iter().any(|name| query.name == name)) {
-        if query.hashed && std::env::var_os("MILLSTREAM_BENCH_NO_HASH").is_none() {
-            check(query, &files);
-        }
-        run(query, &files, pairs);
+    let pairs = number("MILLSTREAM_BENCH_PAIRS", 5).max(1);
+    let mut words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let mode = match words.first().map(String::as_str) {
+        Some("skewed" | "twice" | "state") => words.remove(0),
+        _ => String::new(),
+    };
+    let mut queries = queries::all();
+    queries.retain(|query| words.is_empty() || words.contains(&query.name));
+    match mode.as_str() {
+        "twice" => twice(&queries, events, pairs),
+        "state" => state(&queries, &events::files(events, false), words.is_empty()),
+        mode => pairwise(&queries, events, mode == "skewed", pairs),
     }
 }
 
@@ -108,11 +74,35 @@ fn number(variable: &str, default: usize) -> usize {
     }
 }
 
-fn run(query: &Query, files: &bids::Files, pairs: usize) {
+/// Ours against theirs.
+fn pairwise(queries: &[Query], events: usize, skewed: bool, pairs: usize) {
+    let files = events::files(events, skewed);
+    let checked = events::files(events.min(number("MILLSTREAM_BENCH_CHECKED", 1_000_000)), skewed);
+    let all = ["person", "auction", "bid"];
+    println!(
+        "nexmark: {events} events{}, {:.2} GB in {} files of each kind, {THREADS} threads, median of {pairs} pairs",
+        if skewed { ", skewed" } else { "" },
+        files.bytes(&all) as f64 / 1e9,
+        events::FILES
+    );
+    println!("{:<28} {:>8} {:>12} {:>8} {:>14}", "query", "ours s", "ours M row/s", "theirs s", "ratio (range)");
+    for query in queries {
+        check(query, &checked);
+        run(query, &files, pairs);
+    }
+}
+
+fn run(query: &Query, files: &Files, pairs: usize) {
+    let million = files.lines(&query.kinds) as f64 / 1e6;
+    let Some(theirs) = &query.theirs else {
+        let ours = seconds(&sorted((0..pairs).map(|_| ours::time(query, files).as_secs_f64())));
+        println!("{:<28} {ours:>8.2} {:>12.2} {:>8} {:>14}", query.name, million / ours, "-", "-");
+        return;
+    };
     let mut runs: Vec<(Duration, Duration)> = Vec::new();
-    for pair in 0..pairs.max(1) {
+    for pair in 0..pairs {
         let ours = || ours::time(query, files);
-        let theirs = || theirs::time(query, files);
+        let theirs = || theirs::time(query, theirs, files);
         runs.push(if pair % 2 == 0 {
             let first = ours();
             (first, theirs())
@@ -122,16 +112,54 @@ fn run(query: &Query, files: &bids::Files, pairs: usize) {
         });
     }
     let ratios = sorted(runs.iter().map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()));
-    let ours = median(&sorted(runs.iter().map(|(ours, _)| ours.as_secs_f64())));
-    let theirs = median(&sorted(runs.iter().map(|(_, theirs)| theirs.as_secs_f64())));
+    let ours = seconds(&sorted(runs.iter().map(|(ours, _)| ours.as_secs_f64())));
+    let theirs = seconds(&sorted(runs.iter().map(|(_, theirs)| theirs.as_secs_f64())));
     println!(
         "{:<28} {ours:>8.2} {:>12.2} {theirs:>8.2} {:>5.2} ({:.2}-{:.2})",
         query.name,
-        files.lines as f64 / ours / 1e6,
-        median(&ratios),
+        million / ours,
+        seconds(&ratios),
         ratios[0],
         ratios[ratios.len() - 1],
     );
+}
+
+/// How our time grows with the input.
+fn twice(queries: &[Query], events: usize, runs: usize) {
+    println!("nexmark: seconds for {} and for {events} events, median of {runs}", events / 2);
+    println!(
+        "{:<28} {:>8} {:>8} {:>6} {:>10} {:>8} {:>6}",
+        "query", "half", "all", "ratio", "skew half", "all", "ratio"
+    );
+    let sets = [false, true].map(|skewed| [events / 2, events].map(|events| events::files(events, skewed)));
+    for query in queries {
+        let time = |files: &Files| seconds(&sorted((0..runs).map(|_| ours::time(query, files).as_secs_f64())));
+        let [plain, skewed] = sets.each_ref().map(|set| set.each_ref().map(time));
+        println!(
+            "{:<28} {:>8.2} {:>8.2} {:>6.2} {:>10.2} {:>8.2} {:>6.2}",
+            query.name,
+            plain[0],
+            plain[1],
+            plain[1] / plain[0],
+            skewed[0],
+            skewed[1],
+            skewed[1] / skewed[0]
+        );
+    }
+}
+
+/// What operators keep; by default of the queries whose state grows with the input.
+fn state(queries: &[Query], files: &Files, default: bool) {
+    println!("{:<8} {:>12} {:>14} {:>12}  operator", "query", "rows", "bytes", "bytes/row");
+    for query in queries.iter().filter(|query| !default || ["q4", "q17", "q18", "q20"].contains(&&*query.name)) {
+        let (held, grown) = ours::state(query, files);
+        for held in held {
+            let each = held.bytes as f64 / held.rows as f64;
+            let operator: String = held.operator.chars().take(90).collect();
+            println!("{:<8} {:>12} {:>14} {each:>12.1}  {operator}", query.name, held.rows, held.bytes);
+        }
+        println!("{:<8} {:>12} {grown:>14} {:>12}  process (RssAnon)", query.name, "", "");
+    }
 }
 
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -140,41 +168,46 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-fn median(sorted: &[f64]) -> f64 {
+/// The median.
+fn seconds(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// Compares what both hold. A sink keeps nothing, so a view of the same rows stands for it: of the filter's rows all,
-/// of all bids a summary over every column.
-fn check(query: &Query, files: &bids::Files) {
-    let (ours, theirs) = if query.ours == PASS { (SUMMARY, SUMMARY) } else { (query.ours, query.theirs) };
-    let mine = fingerprint(&ours::contents(ours, files));
+/// Compares what both hold. A sink keeps nothing, so a view of the same rows stands for it.
+fn check(query: &Query, files: &Files) {
+    let Some((ours, theirs)) = &query.compared else { return };
+    let mine = fingerprint(&ours::contents(query, ours, files));
     let reference = fingerprint(&theirs::contents(theirs, files));
     assert_eq!(mine, reference, "{}: rows and hash of ours and theirs differ", query.name);
 }
 
 /// Rows, and a hash of them that does not depend on their order.
 fn fingerprint(batches: &[RecordBatch]) -> (usize, u64) {
-    let Some(first) = batches.first() else { return (0, 0) };
-    // Sums of BIGINT are numeric with us and BIGINT with them: integers are compared as numeric.
-    let wide = |batch: &RecordBatch| {
-        let columns = batch.columns().iter().map(|column| match column.data_type() {
-            arrow::datatypes::DataType::Int64 | arrow::datatypes::DataType::Decimal128(_, _) => {
-                arrow::compute::cast(column, &arrow::datatypes::DataType::Decimal128(38, 0)).expect("an integer")
-            }
-            _ => arrow::array::ArrayRef::clone(column),
-        });
-        columns.collect::<Vec<_>>()
-    };
-    let fields = wide(first).iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let converter = RowConverter::new(fields).expect("plain columns");
     let mut total = (0, 0u64);
     for batch in batches {
-        let rows = converter.convert_columns(&wide(batch)).expect("the same columns");
+        let columns: Vec<ArrayRef> = batch.columns().iter().map(comparable).collect();
+        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).expect("plain columns");
+        let rows = converter.convert_columns(&columns).expect("the same columns");
         total.0 += rows.num_rows();
         for row in &rows {
             total.1 = total.1.wrapping_add(xxhash_rust::xxh3::xxh3_64(row.as_ref()));
         }
     }
     total
+}
+
+/// A column whose types and digits may differ between the two: sums and averages are numeric with us, BIGINT or DOUBLE
+/// with them. Numbers are compared to nine digits.
+fn comparable(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View | DataType::LargeUtf8 => cast(column, &DataType::Utf8).expect("text"),
+        ty if ty.is_numeric() => {
+            let numbers = cast(column, &DataType::Float64).expect("a number");
+            let numbers = arrow::array::AsArray::as_primitive::<Float64Type>(&numbers);
+            let digits = numbers.iter().map(|number| number.map(|number| format!("{number:.8e}")));
+            std::sync::Arc::new(digits.collect::<arrow::array::StringArray>())
+        }
+        _ => ArrayRef::clone(column),
+    }
 }

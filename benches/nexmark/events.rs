@@ -1,69 +1,222 @@
-//! The bids of a fixed Nexmark stream, as NDJSON files in the order of event time.
+//! A fixed Nexmark stream as NDJSON files in the order of event time: 8 files for each kind of event.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use nexmark::EventGenerator;
 use nexmark::config::NexmarkConfig;
 use nexmark::event::Event;
 
-/// How many files the bids are spread over: each holds a stretch of the stream.
+/// How many files a kind of event is spread over: each holds a stretch of the stream.
 pub const FILES: usize = 8;
 /// 2015-07-15 00:00:00 UTC in milliseconds: the stream's begin.
 const BASE_TIME_MS: u64 = 1_436_918_400_000;
+/// The first auction's number.
+const FIRST_AUCTION: usize = 1000;
+/// Of the skewed stream one auction in so many is hot, and half of all bids go to hot ones.
+const HOT_ONE_IN: usize = 100;
 
-/// The files and what is in them.
-pub struct Files {
-    pub folder: PathBuf,
-    pub lines: u64,
-    pub bytes: u64,
+/// A kind of event: its name, and its columns with their SQL types.
+pub struct Kind {
+    pub name: &'static str,
+    pub columns: &'static [(&'static str, &'static str)],
 }
 
-/// The files of a stream of `events` events; made if they are not there.
-pub fn files(events: usize) -> Files {
+/// What a stream consists of.
+pub const KINDS: [Kind; 3] = [
+    Kind {
+        name: "person",
+        columns: &[
+            ("id", "BIGINT"),
+            ("name", "VARCHAR"),
+            ("email_address", "VARCHAR"),
+            ("credit_card", "VARCHAR"),
+            ("city", "VARCHAR"),
+            ("state", "VARCHAR"),
+            ("date_time", "TIMESTAMP"),
+            ("extra", "VARCHAR"),
+        ],
+    },
+    Kind {
+        name: "auction",
+        columns: &[
+            ("id", "BIGINT"),
+            ("item_name", "VARCHAR"),
+            ("description", "VARCHAR"),
+            ("initial_bid", "BIGINT"),
+            ("reserve", "BIGINT"),
+            ("date_time", "TIMESTAMP"),
+            ("expires", "TIMESTAMP"),
+            ("seller", "BIGINT"),
+            ("category", "BIGINT"),
+            ("extra", "VARCHAR"),
+        ],
+    },
+    Kind {
+        name: "bid",
+        columns: &[
+            ("auction", "BIGINT"),
+            ("bidder", "BIGINT"),
+            ("price", "BIGINT"),
+            ("channel", "VARCHAR"),
+            ("url", "VARCHAR"),
+            ("date_time", "TIMESTAMP"),
+            ("extra", "VARCHAR"),
+        ],
+    },
+];
+
+impl Kind {
+    /// The columns in Arrow's words.
+    pub fn schema(&self) -> Schema {
+        let fields = self.columns.iter().map(|(name, ty)| {
+            let ty = match *ty {
+                "BIGINT" => DataType::Int64,
+                "VARCHAR" => DataType::Utf8,
+                "TIMESTAMP" => DataType::Timestamp(TimeUnit::Microsecond, None),
+                other => panic!("no kind has a {other}"),
+            };
+            Field::new(*name, ty, true)
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+}
+
+/// The files and what is in them.
+#[derive(Clone)]
+pub struct Files {
+    pub folder: PathBuf,
+    /// Lines of each of [`KINDS`].
+    lines: [u64; 3],
+    /// Bytes of each.
+    bytes: [u64; 3],
+}
+
+impl Files {
+    fn sum(of: &[u64; 3], kinds: &[&str]) -> u64 {
+        KINDS.iter().zip(of).filter(|(kind, _)| kinds.contains(&kind.name)).map(|(_, n)| n).sum()
+    }
+
+    /// Lines of these kinds.
+    pub fn lines(&self, kinds: &[&str]) -> u64 {
+        Files::sum(&self.lines, kinds)
+    }
+
+    /// Bytes of these kinds.
+    pub fn bytes(&self, kinds: &[&str]) -> u64 {
+        Files::sum(&self.bytes, kinds)
+    }
+}
+
+/// The files of a stream of `events` events; made if they are not there. Of the `skewed` one half of the bids go to
+/// one auction in a hundred of those opened so far (the plain one has hot auctions too, but each only for a while).
+pub fn files(events: usize, skewed: bool) -> Files {
     let cache = std::env::var_os("MILLSTREAM_CACHE")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/millstream"));
-    let folder = cache.join("bench").join(format!("nexmark-bids-{events}"));
+    let kind = if skewed { "skewed" } else { "plain" };
+    let folder = cache.join("bench").join(format!("nexmark-{kind}-{events}"));
     let count = folder.join("lines");
     if !count.exists() {
         std::fs::create_dir_all(&folder).expect("the cache is writable");
-        let lines = generate(&folder, events);
-        std::fs::write(&count, lines.to_string()).expect("the cache is writable");
+        let lines = generate(&folder, events, skewed);
+        std::fs::write(&count, lines.map(|n| n.to_string()).join(" ")).expect("the cache is writable");
     }
-    let lines = std::fs::read_to_string(&count).expect("just made").parse().expect("a number");
-    let size = |index| std::fs::metadata(path(&folder, index)).expect("a file of bids").len();
-    Files { lines, bytes: (0..FILES).map(size).sum(), folder }
+    let text = std::fs::read_to_string(&count).expect("just made");
+    let lines: Vec<u64> = text.split(' ').map(|n| n.parse().expect("a number")).collect();
+    let size = |kind: &Kind, index| std::fs::metadata(path(&folder, kind.name, index)).expect("a file").len();
+    let bytes = KINDS.each_ref().map(|kind| (0..FILES).map(|index| size(kind, index)).sum());
+    Files { lines: lines.try_into().expect("three numbers"), bytes, folder }
 }
 
-/// File number `index`.
-pub fn path(folder: &Path, index: usize) -> PathBuf {
-    folder.join(format!("bids-{index}.ndjson"))
+/// File number `index` of a kind.
+fn path(folder: &Path, kind: &str, index: usize) -> PathBuf {
+    folder.join(kind).join(format!("{kind}-{index}.ndjson"))
 }
 
-fn generate(folder: &Path, events: usize) -> u64 {
+fn generate(folder: &Path, events: usize, skewed: bool) -> [u64; 3] {
     eprintln!("making {events} Nexmark events in {}", folder.display());
     let config = NexmarkConfig { base_time: BASE_TIME_MS, ..NexmarkConfig::default() };
     let mut generator = EventGenerator::new(config);
-    let mut lines = 0;
+    let (mut lines, mut auctions) = ([0u64; 3], 0);
+    for kind in &KINDS {
+        std::fs::create_dir_all(folder.join(kind.name)).expect("the cache is writable");
+    }
     for index in 0..FILES {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(path(folder, index)).expect("a new file"));
-        let begin = events * index / FILES;
-        let end = events * (index + 1) / FILES;
-        for event in generator.by_ref().take(end - begin) {
-            let Event::Bid(bid) = event else { continue };
-            let time = chrono::DateTime::from_timestamp_millis(bid.date_time as i64).expect("a time of this century");
-            let time = time.format("%Y-%m-%dT%H:%M:%S%.3f");
-            writeln!(
-                file,
-                r#"{{"auction":{},"bidder":{},"price":{},"channel":"{}","url":"{}","date_time":"{time}","extra":"{}"}}"#,
-                bid.auction, bid.bidder, bid.price, bid.channel, bid.url, bid.extra
-            )
-            .expect("the disk has room");
-            lines += 1;
+        let open = |kind: &Kind| {
+            BufWriter::with_capacity(1 << 20, File::create(path(folder, kind.name, index)).expect("a new file"))
+        };
+        let mut files = KINDS.each_ref().map(open);
+        let (begin, end) = (events * index / FILES, events * (index + 1) / FILES);
+        for mut event in generator.by_ref().take(end - begin) {
+            let place = match &mut event {
+                Event::Person(_) => 0,
+                Event::Auction(_) => {
+                    auctions += 1;
+                    1
+                }
+                Event::Bid(bid) => {
+                    let hot = auctions / HOT_ONE_IN;
+                    if skewed && hot > 0 && lines[2] % 2 == 0 {
+                        let chosen = xxhash_rust::xxh3::xxh3_64(&lines[2].to_le_bytes()) as usize % hot;
+                        bid.auction = FIRST_AUCTION + chosen * HOT_ONE_IN;
+                    }
+                    2
+                }
+            };
+            write(&mut files[place], &event).expect("the disk has room");
+            lines[place] += 1;
         }
-        file.flush().expect("the disk has room");
+        files.iter_mut().for_each(|file| file.flush().expect("the disk has room"));
     }
     lines
+}
+
+/// One line. Texts of the generator have nothing to escape.
+fn write(out: &mut impl Write, event: &Event) -> std::io::Result<()> {
+    let time = |ms: u64| {
+        let time = chrono::DateTime::from_timestamp_millis(ms as i64).expect("a time of this century");
+        time.format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
+    };
+    match event {
+        Event::Person(p) => writeln!(
+            out,
+            r#"{{"id":{},"name":"{}","email_address":"{}","credit_card":"{}","city":"{}","state":"{}","date_time":"{}","extra":"{}"}}"#,
+            p.id,
+            p.name,
+            p.email_address,
+            p.credit_card,
+            p.city,
+            p.state,
+            time(p.date_time),
+            p.extra
+        ),
+        Event::Auction(a) => writeln!(
+            out,
+            r#"{{"id":{},"item_name":"{}","description":"{}","initial_bid":{},"reserve":{},"date_time":"{}","expires":"{}","seller":{},"category":{},"extra":"{}"}}"#,
+            a.id,
+            a.item_name,
+            a.description,
+            a.initial_bid,
+            a.reserve,
+            time(a.date_time),
+            time(a.expires),
+            a.seller,
+            a.category,
+            a.extra
+        ),
+        Event::Bid(b) => writeln!(
+            out,
+            r#"{{"auction":{},"bidder":{},"price":{},"channel":"{}","url":"{}","date_time":"{}","extra":"{}"}}"#,
+            b.auction,
+            b.bidder,
+            b.price,
+            b.channel,
+            b.url,
+            time(b.date_time),
+            b.extra
+        ),
+    }
 }

@@ -10,9 +10,11 @@ use millstream::base::Settings;
 use millstream::base::clock::SystemClock;
 use millstream::engine::{CancelToken, Engine, Outcome, Session, SqlEngine, SqlSession};
 
-use super::{CHECKPOINT_INTERVAL, Query, THREADS, bids};
+use super::events::{Files, KINDS};
+use super::queries::Query;
+use super::{CHECKPOINT_INTERVAL, SIDE_INPUT, THREADS};
 
-/// An engine with the source `bids`, removed with its data when it is dropped.
+/// An engine with a source for each kind of events, removed with its data when it is dropped.
 struct Bench {
     runtime: tokio::runtime::Runtime,
     engine: Engine,
@@ -21,7 +23,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(files: &bids::Files, checkpoint_interval: &str) -> Bench {
+    fn start(files: &Files, checkpoint_interval: &str) -> Bench {
         let folder = tempfile::Builder::new().prefix("millstream-bench-").tempdir().expect("a temporary folder");
         let mut settings = Settings::default();
         settings.data_dir = folder.path().join("data");
@@ -37,11 +39,18 @@ impl Bench {
         let mut session = engine.session("bench");
         session.settings_mut().set_at_start("read_timeout", "0").expect("a setting");
         let mut bench = Bench { runtime, engine, session, _folder: folder };
+        for kind in &KINDS {
+            let columns: Vec<String> = kind.columns.iter().map(|(name, ty)| format!("{name} {ty}")).collect();
+            bench.run(&format!(
+                "CREATE SOURCE {name} ({}, WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds') \
+                 WITH (connector = 'file', path = '{}/{name}/{name}-*.ndjson') FORMAT PLAIN ENCODE JSON",
+                columns.join(", "),
+                files.folder.display(),
+                name = kind.name,
+            ));
+        }
         bench.run(&format!(
-            "CREATE SOURCE bids (auction BIGINT, bidder BIGINT, price BIGINT, channel VARCHAR, url VARCHAR, \
-             date_time TIMESTAMP, extra VARCHAR, WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds') \
-             WITH (connector = 'file', path = '{}/bids-*.ndjson') FORMAT PLAIN ENCODE JSON",
-            files.folder.display()
+            "CREATE TABLE side_input (key BIGINT PRIMARY KEY, value VARCHAR); INSERT INTO side_input {SIDE_INPUT}"
         ));
         bench
     }
@@ -79,9 +88,9 @@ impl Bench {
     }
 
     /// Every line must have become a row: no fault, nothing late.
-    fn check_rows(&mut self, files: &bids::Files) {
+    fn check_rows(&mut self, query: &Query, files: &Files) {
         let decoded = self.number("SELECT CAST(sum(rows_decoded) AS BIGINT) FROM ms_catalog.ms_sources");
-        assert_eq!(decoded as u64, files.lines, "rows decoded and lines differ");
+        assert_eq!(decoded as u64, files.lines(&query.kinds), "{}: rows decoded and lines differ", query.name);
     }
 
     fn stop(self) {
@@ -92,7 +101,7 @@ impl Bench {
 }
 
 /// How long the query takes over all files.
-pub fn time(query: &Query, files: &bids::Files) -> Duration {
+pub fn time(query: &Query, files: &Files) -> Duration {
     let mut bench = Bench::start(files, if query.checkpoints { CHECKPOINT_INTERVAL } else { "1h" });
     let create = if query.into_view {
         format!("CREATE MATERIALIZED VIEW answer AS {}", query.ours)
@@ -103,17 +112,53 @@ pub fn time(query: &Query, files: &bids::Files) -> Duration {
     bench.run(&create);
     bench.run("WAIT FOR answer");
     let elapsed = since.elapsed();
-    bench.check_rows(files);
+    bench.check_rows(query, files);
     bench.stop();
     elapsed
 }
 
+/// What one operator of a query holds at the end.
+pub struct Held {
+    pub operator: String,
+    pub rows: i64,
+    pub bytes: i64,
+}
+
+/// What the operators of the query hold after all files, and by how many bytes the process has grown meanwhile.
+pub fn state(query: &Query, files: &Files) -> (Vec<Held>, u64) {
+    let mut bench = Bench::start(files, "1h");
+    let before = anonymous_memory();
+    bench.run(&format!("CREATE SINK answer AS {} WITH (connector = 'blackhole')", query.ours));
+    bench.run("WAIT FOR answer");
+    let grown = anonymous_memory().saturating_sub(before);
+    let batches = bench.run(
+        "SELECT name || ' ' || detail, CAST(sum(state_rows) AS BIGINT), CAST(sum(state_bytes) AS BIGINT) \
+         FROM ms_catalog.ms_operators GROUP BY 1 HAVING sum(state_rows) > 0 ORDER BY 3 DESC",
+    );
+    let held = batches.iter().flat_map(|batch| {
+        let (rows, bytes) = (batch.column(1).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<Int64Type>());
+        let name = |row| batch.column(0).as_string::<i32>().value(row).to_owned();
+        let held = |row| Held { operator: name(row), rows: rows.value(row), bytes: bytes.value(row) };
+        (0..batch.num_rows()).map(held).collect::<Vec<_>>()
+    });
+    let held = held.collect();
+    bench.stop();
+    (held, grown)
+}
+
+/// Bytes of memory of this process that no file stands for.
+fn anonymous_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a kernel since 4.5");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
 /// What a view of `sql` holds at the end.
-pub fn contents(sql: &str, files: &bids::Files) -> Vec<RecordBatch> {
+pub fn contents(query: &Query, sql: &str, files: &Files) -> Vec<RecordBatch> {
     let mut bench = Bench::start(files, "1h");
     bench.run(&format!("CREATE MATERIALIZED VIEW answer AS {sql}"));
     bench.run("WAIT FOR answer");
-    bench.check_rows(files);
+    bench.check_rows(query, files);
     let rows = bench.run("SELECT * FROM answer");
     bench.stop();
     rows

@@ -73,7 +73,7 @@ impl Table {
 
     fn header(&self, widths: &[usize], out: &mut String) {
         let names = self.schema.columns.iter().zip(widths);
-        let cells: Vec<String> = names.map(|(column, width)| format!(" {:^width$} ", column.name)).collect();
+        let cells: Vec<String> = names.map(|(column, width)| centred(&column.name, *width)).collect();
         out.push_str(cells.join("|").trim_end_matches('\n'));
         out.push('\n');
         let lines: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
@@ -86,13 +86,24 @@ impl Table {
         let cells = row.iter().zip(widths).zip(&self.schema.columns).enumerate();
         // As psql: text is padded on its right, but not in the last column.
         let cells = cells.map(|(place, ((value, width), column))| match column.ty.is_numeric() {
-            true => format!(" {value:>width$}"),
+            true => format!(" {}{value}", blanks(value, *width)),
             false if place == last => format!(" {value}"),
-            false => format!(" {value:<width$}"),
+            false => format!(" {value}{}", blanks(value, *width)),
         });
         out.push_str(&cells.collect::<Vec<_>>().join(" |"));
         out.push('\n');
     }
+}
+
+/// What `text` lacks of `width`. (The standard formatter pads to 65,535 at most, and cells may be wider.)
+fn blanks(text: &str, width: usize) -> String {
+    " ".repeat(width.saturating_sub(text.chars().count()))
+}
+
+fn centred(name: &str, width: usize) -> String {
+    let blanks = blanks(name, width);
+    let (left, right) = blanks.split_at(blanks.len() / 2);
+    format!(" {left}{name}{right} ")
 }
 
 #[cfg(test)]

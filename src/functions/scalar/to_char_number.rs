@@ -147,10 +147,12 @@ fn number(value: &str, template: &str, out: &mut String) -> Made<()> {
     let template = template.replace("FM", "");
     let (whole, fraction) = template.split_once(['.', 'D']).map_or((template.as_str(), None), |(w, f)| (w, Some(f)));
     let behind = fraction.map_or(0, places);
-    let Ok(scaled) = crate::types::text::read::decimal(value.trim_start_matches('-'), 38, behind.min(37) as i8) else {
+    let known = behind.min(37);
+    let Ok(scaled) = crate::types::text::read::decimal(value.trim_start_matches('-'), 38, known as i8) else {
         return Err(Reason::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"));
     };
-    let digits = format!("{scaled:0width$}", width = behind + 1);
+    let mut digits = format!("{scaled:0width$}", width = known + 1);
+    digits.extend(std::iter::repeat_n('0', behind - known));
     let (int, frac) = digits.split_at(digits.len() - behind);
     let int = if int == "0" { "" } else { int };
     let mut shown = Shown::default();
