@@ -321,6 +321,7 @@ fn fill(relation: &mut Relation, bound: &RelationDefinition) -> Result<()> {
             .map_err(|error| Error::internal("expression is not spelled as JSON").caused_by(error))
     };
     relation.primary_key.clone_from(&bound.primary_key);
+    relation.depends_on = created_by_users(&bound.functions);
     for (column, expr) in &bound.generated {
         relation.generated.insert(*column, json(expr)?);
     }

@@ -328,6 +328,31 @@ fn fill_values(query: &mut Query, target: &Target, set: &[usize], parameters: &m
             note_parameter(parameters, value, &types[index]);
         }
     }
+    // Beside values of another kind a text is read as the column's type: `(ARRAY[1]), ('{}')`.
+    let is_text = |value: &ast::Expr| matches!(value, ast::Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)));
+    for (at, &index) in set.iter().enumerate() {
+        let mut column = values.rows.iter().filter_map(|row| row.content.get(at));
+        let texts = column.clone().filter(|value| is_text(value)).count();
+        let Some(data_type) = target.declared[index].data_type.clone() else { continue };
+        if texts == 0 || types[index] == SqlType::Varchar || column.all(is_text) {
+            continue;
+        }
+        let is_float = matches!(types[index], SqlType::Real | SqlType::Double);
+        let read = |value: &ast::Expr| is_text(value) || (is_float && is_number(value));
+        for value in values.rows.iter_mut().filter_map(|row| row.content.get_mut(at)).filter(|value| read(value)) {
+            let (kind, expr) = (ast::CastKind::Cast, Box::new(value.clone()));
+            *value = ast::Expr::Cast { kind, expr, data_type: data_type.clone(), array: false, format: None };
+        }
+    }
+}
+
+/// Whether `expr` is a number as it is written.
+fn is_number(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => is_number(expr),
+        _ => false,
+    }
 }
 
 /// The columns that `source` sets: as many as it has.

@@ -1,10 +1,13 @@
 //! CREATE SOURCE and CREATE TABLE: columns with types, keys, generated columns, defaults and the watermark.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
+use datafusion::logical_expr::{EmptyRelation, Expr as Logical, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use sqlparser::ast::{self, Spanned};
 
@@ -13,9 +16,10 @@ use super::provider::Provider;
 use super::types::sql_type;
 use super::{BindMode, Binder};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
+use crate::catalog::Relation;
 use crate::functions::{BinaryOp, Expr, PROCTIME, Value, from_datafusion};
 use crate::sql::statement::{CreateRelation, Name, ObjectKind};
-use crate::types::{Column, Schema, SqlType};
+use crate::types::{Column, RelationId, Schema, SqlType};
 
 /// A source or table as its CREATE statement defines it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +32,8 @@ pub struct RelationDefinition {
     pub primary_key: Vec<usize>,
     /// `WATERMARK FOR`.
     pub watermark: Option<WatermarkDefinition>,
+    /// Functions of users that its expressions call.
+    pub functions: Vec<Arc<Relation>>,
 }
 
 /// `WATERMARK FOR column AS expression`.
@@ -82,14 +88,23 @@ impl Binder<'_> {
             };
             schema.columns.push(Column { name: column.name.name.clone(), ty, nullable: !column.not_null });
         }
-        let generated = self.generated(create, &mut schema, &places)?;
+        let provider = self.provider(BindMode::Stored);
+        let generated = self.generated(&provider, create, &mut schema, &places)?;
         let primary_key = primary_key(create, kind, &mut schema)?;
-        self.defaults(create, kind, &schema)?;
-        let watermark = self.watermark(create, kind, &schema)?;
-        Ok(RelationDefinition { schema, generated, primary_key, watermark })
+        let watermark = self.watermark(&provider, create, kind, &schema)?;
+        let mut named = provider.named.into_inner();
+        named.extend(self.defaults(create, kind, &schema)?);
+        let functions = named.into_values().collect();
+        Ok(RelationDefinition { schema, generated, primary_key, watermark, functions })
     }
 
-    fn generated(&self, create: &CreateRelation, schema: &mut Schema, places: &[usize]) -> Result<Vec<(usize, Expr)>> {
+    fn generated(
+        &self,
+        provider: &Provider<'_>,
+        create: &CreateRelation,
+        schema: &mut Schema,
+        places: &[usize],
+    ) -> Result<Vec<(usize, Expr)>> {
         let computed: Vec<usize> = create
             .columns
             .iter()
@@ -104,7 +119,7 @@ impl Binder<'_> {
             let Some(expression) = &column.generated else { continue };
             let mut value = match is_proctime(expression) {
                 true => proctime(),
-                false => self.bound_expression(expression, &input)?,
+                false => self.expression_over(provider, expression, &input)?,
             };
             let ty = value.ty(&input)?;
             match &column.data_type {
@@ -118,8 +133,15 @@ impl Binder<'_> {
         Ok(generated)
     }
 
-    /// DEFAULTs are bound anew by each INSERT; here they are only tried.
-    fn defaults(&self, create: &CreateRelation, kind: ObjectKind, schema: &Schema) -> Result<()> {
+    /// DEFAULTs are bound anew by each INSERT, which may ask for the time: what it gave lies in the log. Here they are
+    /// only tried; the functions that they call are given.
+    fn defaults(
+        &self,
+        create: &CreateRelation,
+        kind: ObjectKind,
+        schema: &Schema,
+    ) -> Result<BTreeMap<RelationId, Arc<Relation>>> {
+        let provider = self.provider(BindMode::Read);
         for column in &create.columns {
             let Some(default) = &column.default else { continue };
             let at = position(default, column.name.position);
@@ -128,8 +150,7 @@ impl Binder<'_> {
                     .with_hint("Write coalesce(column, value) in a view over the source.")
                     .at(at));
             }
-            let value = self.bound_expression(default, &Schema::default())?;
-            let ty = value.ty(&Schema::default())?;
+            let ty = self.default_type(&provider, default, at)?;
             let wanted = schema.index_of(&column.name.name).map(|i| schema.columns[i].ty.clone());
             let fits = wanted
                 .as_ref()
@@ -141,11 +162,35 @@ impl Binder<'_> {
                     .at(at));
             }
         }
-        Ok(())
+        Ok(provider.named.into_inner())
+    }
+
+    fn default_type(&self, provider: &Provider<'_>, default: &ast::Expr, at: usize) -> Result<SqlType> {
+        let refused = |what: &str| {
+            Err(Error::unsupported(format!("{what} in a DEFAULT is not supported"))
+                .with_hint("Write a value, or a function of values and of the time.")
+                .at(at))
+        };
+        let reads = |expr: &ast::Expr| match expr {
+            ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        if ast::visit_expressions(default, reads).is_break() {
+            return refused("a sub-query");
+        }
+        let nothing =
+            LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) });
+        let value = self.expression(provider, default.clone(), &nothing)?;
+        let folds = |expr: &Logical| Ok(matches!(expr, Logical::AggregateFunction(_) | Logical::WindowFunction(_)));
+        if planned(value.exists(folds))? {
+            return refused("an aggregate");
+        }
+        SqlType::from_arrow(&planned(value.get_type(nothing.schema()))?)
     }
 
     fn watermark(
         &self,
+        provider: &Provider<'_>,
         create: &CreateRelation,
         kind: ObjectKind,
         schema: &Schema,
@@ -165,7 +210,7 @@ impl Binder<'_> {
                 .with_hint("It must be TIMESTAMP or TIMESTAMPTZ; add a generated column that casts it.")
                 .at(at));
         }
-        let expression = self.bound_expression(&declared.expression, schema)?;
+        let expression = self.expression_over(provider, &declared.expression, schema)?;
         let found = expression.ty(schema)?;
         if found != *ty {
             return Err(Error::invalid(format!(
@@ -178,22 +223,6 @@ impl Binder<'_> {
         }
         let delay_us = delay(&expression, column);
         Ok(Some(WatermarkDefinition { column, expression, delay_us }))
-    }
-
-    /// An expression over rows of `input`, in the IR.
-    fn bound_expression(&self, expression: &ast::Expr, input: &Schema) -> Result<Expr> {
-        let provider = self.provider(BindMode::Stored);
-        let value = self.expression_over(&provider, expression, input)?;
-        let named = provider.named.into_inner();
-        if let Some(function) = named.values().next() {
-            return Err(Error::unsupported(format!(
-                "{} cannot stand in the definition of a relation",
-                function.title()
-            ))
-            .with_hint("Write its expression out, or call it in a view over the relation.")
-            .at(position(expression, 1)));
-        }
-        Ok(value)
     }
 
     /// An expression over rows of `input`, in the IR, with the names that `provider` knows.

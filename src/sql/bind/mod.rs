@@ -209,7 +209,7 @@ fn plan_query(
         query.order_by = None; // A kept relation has no order.
     }
     limits::rewrite(&mut query)?;
-    using::rewrite(&mut query);
+    using::rewrite(&mut query, provider)?;
     names::apply(&mut query);
     hidden_order::rewrite(&mut query);
     set_functions::rewrite(&mut query)?;

@@ -109,6 +109,15 @@ impl<'a> Provider<'a> {
         plan.map_err(|error| without_position(error).context(format!("in {}", relation.title())))
     }
 
+    /// The relation that a name means here, if any.
+    pub(super) fn find(&self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
+        let extra = self.extra.as_ref().filter(|extra| schema.is_none() && extra.name == name);
+        extra.map(Arc::clone).or_else(|| match self.seen.borrow().last() {
+            Some(catalog) => catalog.resolve(schema, name).ok(),
+            None => self.catalog.resolve(schema, name).ok(),
+        })
+    }
+
     /// The functions of users called `name`.
     pub(super) fn functions(&self, schema: Option<&str>, name: &str) -> Vec<Arc<Relation>> {
         match self.seen.borrow().last() {

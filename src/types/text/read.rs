@@ -257,11 +257,29 @@ fn read_clock(reader: &mut Reader<'_>, text: &str, ty: &SqlType) -> Parsed<i64> 
     };
     let second = if reader.eat(':') { reader.number(2).ok_or_else(|| invalid(ty, text))? } else { 0 };
     let us = if reader.eat('.') { reader.fraction() } else { 0 };
+    let hour = match read_half(reader) {
+        None => hour,
+        // The twelfth hour is the first of each half.
+        Some(half) if hour <= 12 => hour % 12 + half,
+        Some(_) => return Err(field_overflow(text)),
+    };
     let total = ((hour * 60 + minute) * 60 + second) * 1_000_000 + us;
     if hour > 24 || minute > 59 || second > 60 || total > DAY_US {
         return Err(field_overflow(text));
     }
     Ok(total)
+}
+
+/// AM or PM behind a time: the hours before its half of the day.
+fn read_half(reader: &mut Reader<'_>) -> Option<i64> {
+    let rest = reader.rest.trim_start();
+    let half = match rest.get(..2) {
+        Some(word) if word.eq_ignore_ascii_case("am") => 0,
+        Some(word) if word.eq_ignore_ascii_case("pm") => 12,
+        _ => return None,
+    };
+    reader.rest = &rest[2..];
+    Some(half)
 }
 
 /// The zone behind a time, as microseconds east of UTC; `None` if there is none.
