@@ -78,11 +78,10 @@ fn number(variable: &str, default: usize) -> usize {
 fn pairwise(queries: &[Query], events: usize, skewed: bool, pairs: usize) {
     let files = events::files(events, skewed);
     let checked = events::files(events.min(number("MILLSTREAM_BENCH_CHECKED", 1_000_000)), skewed);
-    let all = ["person", "auction", "bid"];
     println!(
         "nexmark: {events} events{}, {:.2} GB in {} files of each kind, {THREADS} threads, median of {pairs} pairs",
         if skewed { ", skewed" } else { "" },
-        files.bytes(&all) as f64 / 1e9,
+        files.bytes() as f64 / 1e9,
         events::FILES
     );
     println!("{:<28} {:>8} {:>12} {:>8} {:>14}", "query", "ours s", "ours M row/s", "theirs s", "ratio (range)");
@@ -131,10 +130,10 @@ fn twice(queries: &[Query], events: usize, runs: usize) {
         "{:<28} {:>8} {:>8} {:>6} {:>10} {:>8} {:>6}",
         "query", "half", "all", "ratio", "skew half", "all", "ratio"
     );
-    let sets = [false, true].map(|skewed| [events / 2, events].map(|events| events::files(events, skewed)));
+    let sets = [false, true].map(|skewed| events::files(events, skewed));
     for query in queries {
         let time = |files: &Files| seconds(&sorted((0..runs).map(|_| ours::time(query, files).as_secs_f64())));
-        let [plain, skewed] = sets.each_ref().map(|set| set.each_ref().map(time));
+        let [plain, skewed] = sets.each_ref().map(|files| [time(&files.half()), time(files)]);
         println!(
             "{:<28} {:>8.2} {:>8.2} {:>6.2} {:>10.2} {:>8.2} {:>6.2}",
             query.name,

@@ -88,25 +88,28 @@ impl Kind {
 #[derive(Clone)]
 pub struct Files {
     pub folder: PathBuf,
-    /// Lines of each of [`KINDS`].
-    lines: [u64; 3],
-    /// Bytes of each.
-    bytes: [u64; 3],
+    /// How many of the [`FILES`] of each kind are read, from the first on.
+    pub read: usize,
+    /// Lines of each of [`KINDS`], file by file.
+    lines: [[u64; FILES]; 3],
 }
 
 impl Files {
-    fn sum(of: &[u64; 3], kinds: &[&str]) -> u64 {
-        KINDS.iter().zip(of).filter(|(kind, _)| kinds.contains(&kind.name)).map(|(_, n)| n).sum()
-    }
-
     /// Lines of these kinds.
     pub fn lines(&self, kinds: &[&str]) -> u64 {
-        Files::sum(&self.lines, kinds)
+        let of = KINDS.iter().zip(&self.lines).filter(|(kind, _)| kinds.contains(&kind.name));
+        of.flat_map(|(_, lines)| &lines[..self.read]).sum()
     }
 
-    /// Bytes of these kinds.
-    pub fn bytes(&self, kinds: &[&str]) -> u64 {
-        Files::sum(&self.bytes, kinds)
+    /// Bytes of all kinds.
+    pub fn bytes(&self) -> u64 {
+        let paths = KINDS.iter().flat_map(|kind| (0..self.read).map(|index| path(&self.folder, kind.name, index)));
+        paths.map(|path| std::fs::metadata(path).expect("a file").len()).sum()
+    }
+
+    /// The first half of the stream.
+    pub fn half(&self) -> Files {
+        Files { read: self.read / 2, ..self.clone() }
     }
 }
 
@@ -122,13 +125,16 @@ pub fn files(events: usize, skewed: bool) -> Files {
     if !count.exists() {
         std::fs::create_dir_all(&folder).expect("the cache is writable");
         let lines = generate(&folder, events, skewed);
-        std::fs::write(&count, lines.map(|n| n.to_string()).join(" ")).expect("the cache is writable");
+        let lines = lines.map(|lines| lines.map(|n| n.to_string()).join(" "));
+        std::fs::write(&count, lines.join("\n")).expect("the cache is writable");
     }
     let text = std::fs::read_to_string(&count).expect("just made");
-    let lines: Vec<u64> = text.split(' ').map(|n| n.parse().expect("a number")).collect();
-    let size = |kind: &Kind, index| std::fs::metadata(path(&folder, kind.name, index)).expect("a file").len();
-    let bytes = KINDS.each_ref().map(|kind| (0..FILES).map(|index| size(kind, index)).sum());
-    Files { lines: lines.try_into().expect("three numbers"), bytes, folder }
+    let numbers = |line: &str| {
+        let numbers = line.split(' ').map(|n| n.parse().expect("a number"));
+        numbers.collect::<Vec<u64>>().try_into().expect("a number for each file")
+    };
+    let lines: Vec<[u64; FILES]> = text.lines().map(numbers).collect();
+    Files { lines: lines.try_into().expect("a line for each kind"), read: FILES, folder }
 }
 
 /// File number `index` of a kind.
@@ -136,11 +142,11 @@ fn path(folder: &Path, kind: &str, index: usize) -> PathBuf {
     folder.join(kind).join(format!("{kind}-{index}.ndjson"))
 }
 
-fn generate(folder: &Path, events: usize, skewed: bool) -> [u64; 3] {
+fn generate(folder: &Path, events: usize, skewed: bool) -> [[u64; FILES]; 3] {
     eprintln!("making {events} Nexmark events in {}", folder.display());
     let config = NexmarkConfig { base_time: BASE_TIME_MS, ..NexmarkConfig::default() };
     let mut generator = EventGenerator::new(config);
-    let (mut lines, mut auctions) = ([0u64; 3], 0);
+    let (mut lines, mut auctions, mut bids) = ([[0u64; FILES]; 3], 0, 0u64);
     for kind in &KINDS {
         std::fs::create_dir_all(folder.join(kind.name)).expect("the cache is writable");
     }
@@ -159,15 +165,16 @@ fn generate(folder: &Path, events: usize, skewed: bool) -> [u64; 3] {
                 }
                 Event::Bid(bid) => {
                     let hot = auctions / HOT_ONE_IN;
-                    if skewed && hot > 0 && lines[2] % 2 == 0 {
-                        let chosen = xxhash_rust::xxh3::xxh3_64(&lines[2].to_le_bytes()) as usize % hot;
+                    bids += 1;
+                    if skewed && hot > 0 && bids % 2 == 0 {
+                        let chosen = xxhash_rust::xxh3::xxh3_64(&bids.to_le_bytes()) as usize % hot;
                         bid.auction = FIRST_AUCTION + chosen * HOT_ONE_IN;
                     }
                     2
                 }
             };
             write(&mut files[place], &event).expect("the disk has room");
-            lines[place] += 1;
+            lines[place][index] += 1;
         }
         files.iter_mut().for_each(|file| file.flush().expect("the disk has room"));
     }

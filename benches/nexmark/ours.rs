@@ -43,9 +43,10 @@ impl Bench {
             let columns: Vec<String> = kind.columns.iter().map(|(name, ty)| format!("{name} {ty}")).collect();
             bench.run(&format!(
                 "CREATE SOURCE {name} ({}, WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds') \
-                 WITH (connector = 'file', path = '{}/{name}/{name}-*.ndjson') FORMAT PLAIN ENCODE JSON",
+                 WITH (connector = 'file', path = '{}/{name}/{name}-[0-{}].ndjson') FORMAT PLAIN ENCODE JSON",
                 columns.join(", "),
                 files.folder.display(),
+                files.read - 1,
                 name = kind.name,
             ));
         }

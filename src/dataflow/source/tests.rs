@@ -225,10 +225,12 @@ fn a_record_has_one_epoch_everywhere() {
     let bench = Bench::new(3000);
     let expected = reference(3000);
     let host = bench.host(&bench.spec(300, 5, Follow::No));
-    let (first, second) = (Job::new(usize::MAX), Job::new(usize::MAX));
+    // The first has room for the fourth cut only once that was made: however slow this thread is, it comes before the end.
+    let (first, second) = (Job::new(20), Job::new(usize::MAX));
     attach(&host, &first, Vec::new(), Vec::new());
     let mut joined = Epoch(0);
     let cuts = cut_to_the_end(&bench, &host, |index, cut| {
+        first.room.store(if index < 3 { 20 * (index + 2) } else { usize::MAX }, Ordering::SeqCst);
         if index == 3 {
             joined = cut.epoch;
             attach(&host, &second, Vec::new(), vec![recorded(cut)]);
