@@ -148,6 +148,14 @@ settings! {
     prepared_max: usize = "1000";
     /// A client that has not said who it is after this long is disconnected.
     startup_timeout: Duration = "30s";
+    /// PEM file with the server's certificate and those above it; read again on SIGHUP.
+    tls_cert: String = "";
+    /// PEM file with the certificate's private key; read again on SIGHUP.
+    tls_key: String = "";
+    /// File with the password of role millstream, which is set at every start; the way to a first password.
+    password_file: String = "";
+    /// A login that failed is answered after this long, and after twice as long with every further one of its address.
+    login_delay: Duration = "500ms";
     /// A waiting statement tells its client this often that it is alive, and so notices a client that is gone.
     heartbeat_interval: Duration = "5s";
     /// Stopping waits this long for statements, the last checkpoint and sinks.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::access::{Access, AccessChange};
 use super::postgres::{pg_table, pg_table_by_id};
 use super::relation::{Relation, RelationKind, schemas};
 use super::system::system_relations;
@@ -21,6 +22,8 @@ pub struct Catalog {
     pub(super) names: Arc<HashMap<(String, String), RelationId>>,
     /// Schemas that users made.
     pub(super) schemas: Arc<BTreeSet<String>>,
+    /// Roles and rights.
+    pub(super) access: Arc<Access>,
     /// Where names without a schema are looked up.
     pub(super) path: Arc<[String]>,
     /// The smallest numbers never given out.
@@ -34,6 +37,7 @@ impl Default for Catalog {
             relations: Arc::default(),
             names: Arc::default(),
             schemas: Arc::default(),
+            access: Arc::default(),
             path: [schemas::PUBLIC.to_owned()].into(),
             next_relation: 1,
             next_job: 1,
@@ -106,6 +110,16 @@ impl Catalog {
         let relation = Arc::new(relation);
         Arc::make_mut(&mut self.relations).insert(relation.id, Arc::clone(&relation));
         Ok(relation)
+    }
+
+    /// Roles and rights.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Changes roles and rights.
+    pub fn change_access(&mut self, change: &AccessChange) -> Result<()> {
+        Arc::make_mut(&mut self.access).apply(change)
     }
 
     pub(super) fn remove(&mut self, relation: &Relation) {

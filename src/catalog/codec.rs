@@ -1,15 +1,21 @@
-//! The catalog as JSON: what manifests keep. `{"version":1,"next_relation":8,"next_job":3,"relations":[...]}`
+//! The catalog as JSON: what manifests keep. Version 2 is version 1 with roles and rights; it is written only where there
+//! are any, so that an older program never opens what it would not protect. `{"version":1,"next_relation":8,"next_job":3,"relations":[...]}`
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::catalog::Catalog;
 use super::relation::Relation;
 use crate::base::{Error, Result};
 
+/// Without roles and rights.
 const VERSION: u32 = 1;
+
+/// With them.
+const VERSION_WITH_ACCESS: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -19,13 +25,16 @@ struct Stored {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     schemas: BTreeSet<String>,
     relations: Vec<Arc<Relation>>,
+    #[serde(default, skip_serializing_if = "Access::is_default")]
+    access: Access,
 }
 
 impl Catalog {
     /// As JSON.
     pub fn to_json(&self) -> Result<serde_json::Value> {
         let stored = Stored {
-            version: VERSION,
+            version: if self.access.is_default() { VERSION } else { VERSION_WITH_ACCESS },
+            access: Access::clone(&self.access),
             next_relation: self.next_relation,
             next_job: self.next_job,
             schemas: BTreeSet::clone(&self.schemas),
@@ -39,10 +48,13 @@ impl Catalog {
     /// together.
     pub fn from_json(json: &serde_json::Value) -> Result<Catalog> {
         let version = json.get("version").and_then(serde_json::Value::as_u64);
-        if version != Some(u64::from(VERSION)) {
+        let known = [VERSION, VERSION_WITH_ACCESS].map(u64::from);
+        if !version.is_some_and(|version| known.contains(&version)) {
             let found = version.map_or("no version".to_owned(), |version| format!("version {version}"));
-            return Err(Error::corrupt(format!("catalog has {found}; this program reads version {VERSION}"))
-                .with_hint("Start the version of millstream that wrote this data directory."));
+            return Err(Error::corrupt(format!(
+                "catalog has {found}; this program reads version {VERSION} and {VERSION_WITH_ACCESS}"
+            ))
+            .with_hint("Start the version of millstream that wrote this data directory."));
         }
         let stored = Stored::deserialize(json)
             .map_err(|error| broken(&format!("it is not the JSON that was written: {error}")).caused_by(error))?;
@@ -63,6 +75,7 @@ impl Catalog {
             next_relation: stored.next_relation,
             next_job: stored.next_job,
             schemas: Arc::new(stored.schemas),
+            access: Arc::new(stored.access),
             ..Catalog::default()
         };
         for relation in catalog.relations.values() {

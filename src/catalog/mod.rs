@@ -3,6 +3,7 @@
 //! Everything here is plain data: the engine decides, makes it durable (a change in the epoch log, the whole in every
 //! manifest) and starts jobs. A [`Catalog`] is cheap to clone, so a statement works on the catalog as it found it.
 
+mod access;
 #[expect(clippy::module_inception, reason = "the room is named after the one thing it keeps")]
 mod catalog;
 mod codec;
@@ -16,6 +17,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessChange, Identity, Membership, Role, RoleOptions};
 pub use catalog::Catalog;
 pub use relation::{Relation, RelationKind, RelationWatermark, SCHEMAS, schemas};
 pub use system::{SystemViewDefinition, system_view_definitions};

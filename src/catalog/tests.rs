@@ -217,7 +217,7 @@ fn json_golden_and_round_trip() {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         error.message().to_owned()
     };
-    assert_eq!(broken(&|json| json["version"] = 2.into()), "catalog has version 2; this program reads version 1");
+    assert_eq!(broken(&|json| json["version"] = 3.into()), "catalog has version 3; this program reads version 1 and 2");
     assert!(broken(&|json| json["next_relation"] = 5.into()).ends_with("has a number that was not given out"));
     assert!(broken(&|json| json["relations"][1]["id"] = 3.into()).ends_with("stands twice"));
     assert!(broken(&|json| json["relations"][2]["depends_on"] = vec![1].into()).ends_with("that is not there"));

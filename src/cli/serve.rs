@@ -10,7 +10,7 @@ use tokio::time::{Duration, timeout};
 use super::{Launch, Screen, Stdout};
 use crate::base::{Error, Result, ResultExt, Settings};
 use crate::engine::SqlEngine;
-use crate::wire::Server;
+use crate::wire::{Server, Tls};
 
 /// Threads that speak with clients; statements run on the engine's own.
 const WIRE_THREADS: usize = 2;
@@ -60,9 +60,24 @@ async fn listen(engine: Arc<dyn SqlEngine>, settings: Arc<Settings>) -> Result<(
     let address = server.address();
     let file = AddressFile::write(&settings.data_dir, address)?;
     Stdout.print(&banner(&settings, address))?;
+    let tls = server.tls();
+    let reload = tokio::spawn(async move { reload(tls.as_deref()).await });
     server.serve(async { signals.next().await }).await;
+    reload.abort();
     drop(file);
     Ok(())
+}
+
+/// Reads certificate and key again with every SIGHUP; without any the signal is taken and means nothing.
+async fn reload(tls: Option<&Tls>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        match tls.map(Tls::reload) {
+            Some(Ok(())) => tracing::info!(target: "audit", "certificate and key were read again"),
+            Some(Err(error)) => tracing::error!(error = %error.report(), "certificate and key stay as they were"),
+            None => {}
+        }
+    }
 }
 
 fn banner(settings: &Settings, address: SocketAddr) -> String {

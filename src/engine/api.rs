@@ -10,17 +10,34 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
+use crate::base::scram::Verifier;
 use crate::base::{Error, Result, SessionSettings, sqlstate};
 use crate::types::{Schema, SqlType};
 
 /// Gives sessions.
 #[async_trait]
 pub trait SqlEngine: Send + Sync + 'static {
-    /// A new session of `user` on the connection with number `process`; an error refuses the connection.
+    /// What a client that says it is `user` has to prove first. Does not tell whether there is such a user.
+    fn login(&self, user: &str) -> Login;
+
+    /// Whether every client has to prove who it is.
+    fn asks_passwords(&self) -> bool;
+
+    /// A new session of `user`, who has proved it, on the connection with number `process`; an error refuses the
+    /// connection.
     async fn open_session(&self, user: &str, process: i32) -> Result<Box<dyn SqlSession>>;
 
     /// Takes a last checkpoint and stops everything. Sessions that are still open get errors from then on.
     async fn shutdown(&self) -> Result<()>;
+}
+
+/// What a client has to prove.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Login {
+    /// Nothing: no role has a password.
+    Trusted,
+    /// That it knows the password of this verifier.
+    Password(Box<Verifier>),
 }
 
 /// Plans statements without running them: for `millstream check`. Opens no file, no data directory, no outside system.

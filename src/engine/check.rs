@@ -146,7 +146,8 @@ impl SqlChecker for Checker {
             | Sql::Savepoint(_)
             | Sql::RollbackTo(_)
             | Sql::Release(_)
-            | Sql::Unlisten => {}
+            | Sql::Unlisten
+            | Sql::Access(_) => {}
         }
         Ok(String::new())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{AccessChange, Catalog, Relation};
 use crate::types::RelationId;
 
 /// One change of the catalog; it takes effect whole, at one epoch.
@@ -42,6 +42,8 @@ pub(super) enum Ddl {
         /// The statements that name it, written anew, by the relations that they made.
         texts: BTreeMap<RelationId, String>,
     },
+    /// Roles and rights.
+    Access(AccessChange),
     /// What a relation, or a column of it, is for.
     Comment {
         /// Which.
@@ -94,6 +96,7 @@ impl Ddl {
             Ddl::CreateSchema(name) => changed.create_schema(name)?,
             Ddl::DropSchema { name, cascade } => applied.dropped.extend(changed.drop_schema(name, *cascade)?),
             Ddl::Rename { relation, name, texts } => changed.rename(*relation, name, texts)?,
+            Ddl::Access(change) => changed.change_access(change)?,
             Ddl::Comment { relation, column, text } => changed.comment(*relation, *column, text.as_deref())?,
             Ddl::Drop { relations, cascade } => {
                 for relation in relations {

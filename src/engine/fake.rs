@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
 
 use super::*;
+use crate::base::scram::Verifier;
 use crate::base::{Error, Result, SessionSettings, Settings, sqlstate};
 use crate::types::{Column, Schema, SqlType};
 
@@ -28,6 +29,17 @@ pub struct FakeEngine {
 
 #[async_trait]
 impl SqlEngine for FakeEngine {
+    fn login(&self, user: &str) -> Login {
+        match user {
+            "locked" => Login::Password(Box::new(Verifier::new("sesame"))),
+            _ => Login::Trusted,
+        }
+    }
+
+    fn asks_passwords(&self) -> bool {
+        false
+    }
+
     async fn open_session(&self, user: &str, _process: i32) -> Result<Box<dyn SqlSession>> {
         if user == "nobody" {
             return Err(Error::unavailable("the engine recovers").with_code(sqlstate::CANNOT_CONNECT_NOW));

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
-use crate::base::{Error, Result, sqlstate};
+use crate::base::{Error, Result, random, sqlstate};
 use crate::serving::QueryRunner;
 use crate::sql::{SessionFact, function_names};
 
@@ -30,6 +30,8 @@ pub(super) struct Handle {
     pub functions: Arc<[(String, &'static str)]>,
     /// When the engine was started, in microseconds since 1970.
     pub started_us: i64,
+    /// What outsiders cannot know; another one after every start.
+    pub secret: u64,
     sender: UnboundedSender<Event>,
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
@@ -45,6 +47,7 @@ impl Handle {
             queries,
             tables: Tables::default(),
             sessions: Mutex::default(),
+            secret: random::secret(),
             sender,
             runtime: Some(runtime),
         }

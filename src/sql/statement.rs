@@ -1,5 +1,6 @@
 //! What a statement says, before any name in it is looked up.
 
+mod access;
 mod ddl;
 mod function;
 mod session;
@@ -9,6 +10,7 @@ use std::fmt;
 
 use sqlparser::ast;
 
+pub use access::{AccessStatement, CreateRole, GrantRole, RoleName};
 pub use ddl::{Comment, CreateIndex, CreateSchema, DropSchema, Rename};
 pub use function::{CreateFunction, FunctionParameter};
 pub use session::{Copied, CopyFormat, CopyIn, CopyOptions, Declare, Execute, Fetch, Prepare};
@@ -74,6 +76,8 @@ pub enum Statement {
     Rename(Rename),
     /// `COMMENT ON`.
     Comment(Comment),
+    /// Roles and rights: `CREATE ROLE`, `GRANT`, ...
+    Access(Box<AccessStatement>),
     /// `INSERT INTO`.
     Insert(Box<Insert>),
     /// `UPDATE`.

@@ -78,7 +78,7 @@ pub async fn attend<T>(socket: &mut Socket, guard: &Guard, work: impl Future<Out
     let mut interrupted = pin!(guard.interrupted(incoming));
     let mut heartbeat = interval_at(Instant::now() + guard.heartbeat, guard.heartbeat);
     let reason = loop {
-        let waiting = !outgoing.output.is_empty();
+        let waiting = outgoing.waits();
         tokio::select! {
             biased;
             result = &mut work => return result,

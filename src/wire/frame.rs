@@ -71,8 +71,10 @@ pub enum Target {
 /// The first message of a connection.
 #[derive(Debug, PartialEq)]
 pub enum First {
-    /// Asks for TLS or GSS encryption.
-    Encryption,
+    /// Asks for TLS.
+    Tls,
+    /// Asks for GSS encryption, which is not spoken.
+    Gss,
     /// Asks to cancel what the connection with this number and secret is doing.
     Cancel(i32, i32),
     /// Says hello: minor version, and parameters.
@@ -95,7 +97,8 @@ pub fn take_first(input: &mut BytesMut) -> Result<Option<First>> {
     body.u32()?;
     let (major, minor) = (body.u16()?, body.u16()?);
     match (major, minor) {
-        (1234, 5679 | 5680) => Ok(Some(First::Encryption)),
+        (1234, 5679) => Ok(Some(First::Tls)),
+        (1234, 5680) => Ok(Some(First::Gss)),
         (1234, 5678) => Ok(Some(First::Cancel(body.u32()? as i32, body.u32()? as i32))),
         (3, _) => {
             let mut parameters = Vec::new();
@@ -109,6 +112,44 @@ pub fn take_first(input: &mut BytesMut) -> Result<Option<First>> {
         }
         _ => Err(Error::unsupported(format!("unsupported frontend protocol {major}.{minor}"))
             .with_detail("The server speaks PostgreSQL's protocol 3.0.")),
+    }
+}
+
+/// Bytes of one step of a login.
+const PASSWORD_MAX: usize = 10_000;
+
+/// The first step of a login.
+#[derive(Debug, PartialEq)]
+pub struct SaslInitial {
+    /// The mechanism that the client chose.
+    pub mechanism: String,
+    /// Its first message.
+    pub data: Bytes,
+}
+
+/// Cuts one step of a login (`p`) off `input`; none while it is incomplete. An error closes the connection.
+pub fn take_password(input: &mut BytesMut) -> Result<Option<Bytes>> {
+    let Some(mut head) = input.get(..5) else { return Ok(None) };
+    let (kind, length) = (head.get_u8(), head.get_i32());
+    let length = usize::try_from(length).ok().filter(|length| (4..=PASSWORD_MAX).contains(length));
+    let (b'p', Some(length)) = (kind, length) else {
+        return Err(violation("expected SASL response, got something else"));
+    };
+    if input.len() < length + 1 {
+        return Ok(None);
+    }
+    let mut frame = input.split_to(length + 1).freeze();
+    frame.advance(5);
+    Ok(Some(frame))
+}
+
+/// Decodes the first step of a login.
+pub fn sasl_initial(frame: Bytes) -> Result<SaslInitial> {
+    let mut body = Body(frame);
+    let mechanism = body.text("SASLInitialResponse")?;
+    match body.value()? {
+        Some(data) => Ok(SaslInitial { mechanism, data }),
+        None => Err(violation("the first message of the login is missing")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What we send: pgwire's messages, appended to a buffer; rows apart, which are written in place.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, NoticeResponse, ReadyForQuery, TransactionStatus,
@@ -89,6 +89,21 @@ pub fn notice(out: &mut BytesMut, notice: &Notice) {
 /// AuthenticationOk.
 pub fn authentication_ok(out: &mut BytesMut) {
     put(out, |out| Authentication::Ok.encode(out));
+}
+
+/// AuthenticationSASL: the ways to prove a password.
+pub fn sasl(out: &mut BytesMut, mechanisms: Vec<String>) {
+    put(out, |out| Authentication::SASL(mechanisms).encode(out));
+}
+
+/// AuthenticationSASLContinue.
+pub fn sasl_continue(out: &mut BytesMut, data: Bytes) {
+    put(out, |out| Authentication::SASLContinue(data).encode(out));
+}
+
+/// AuthenticationSASLFinal.
+pub fn sasl_final(out: &mut BytesMut, data: Bytes) {
+    put(out, |out| Authentication::SASLFinal(data).encode(out));
 }
 
 /// BackendKeyData: what a cancel request must repeat.

@@ -16,6 +16,7 @@ mod copy_in;
 mod extended;
 mod frame;
 mod kept;
+mod login;
 mod messages;
 mod parameters;
 mod pg_type;
@@ -26,7 +27,9 @@ mod startup;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod tls;
 
 pub use column::Column;
 pub use copy::CopyLines;
 pub use server::Server;
+pub use tls::Tls;

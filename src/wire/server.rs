@@ -14,8 +14,10 @@ use tokio::time::{Duration, sleep, timeout};
 
 use super::attend::stopped;
 use super::connection::Connection;
+use super::login::Failures;
 use super::socket::Socket;
 use super::startup::{Opened, open};
+use super::tls::Tls;
 use crate::base::{Error, Result, Settings, sqlstate};
 use crate::engine::{CancelReason, CancelToken, SqlEngine};
 
@@ -41,6 +43,10 @@ pub struct Shared {
     pub engine: Arc<dyn SqlEngine>,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
+    /// Certificate and key; none: nothing is encrypted.
+    pub tls: Option<Arc<Tls>>,
+    /// Logins that failed.
+    pub failures: Failures,
     next_process: AtomicI32,
     register: Mutex<HashMap<i32, Entry>>,
 }
@@ -100,26 +106,38 @@ impl Shared {
     }
 }
 
-/// The address that `listen` names, which must be this machine's own: anyone may connect as anyone.
-fn resolve(listen: &str) -> Result<SocketAddr> {
+/// The address that `listen` names. One that others can reach takes passwords and a certificate.
+fn resolve(listen: &str, passwords: bool, encrypted: bool) -> Result<SocketAddr> {
     let refused = |message: String| Error::invalid(message).with_hint("Write it as 127.0.0.1:7432 or localhost:7432.");
     let mut addresses = listen
         .to_socket_addrs()
         .map_err(|error| refused(format!("setting \"listen\" names no address: \"{listen}\": {error}")))?;
     let address =
         addresses.next().ok_or_else(|| refused(format!("setting \"listen\" names no address: \"{listen}\"")))?;
-    if !address.ip().is_loopback() {
-        return Err(Error::unsupported(format!("setting \"listen\" names an address of the network: \"{listen}\""))
-            .with_detail("There are no passwords yet: anyone who can connect may do everything.")
-            .with_hint("Listen on 127.0.0.1 or [::1], and reach it from elsewhere through an SSH tunnel."));
+    let missing = match (passwords, encrypted) {
+        (true, true) => return Ok(address),
+        (false, true) => "No role has a password: anyone who can connect could do everything.",
+        (true, false) => "There is no certificate: everyone on the way could read along.",
+        (false, false) => {
+            "No role has a password, and there is no certificate: anyone who can connect could do everything."
+        }
+    };
+    if address.ip().is_loopback() {
+        return Ok(address);
     }
-    Ok(address)
+    Err(Error::invalid(format!("setting \"listen\" names an address of the network: \"{listen}\""))
+        .with_code(sqlstate::INVALID_AUTHORIZATION)
+        .with_detail(missing)
+        .with_hint(
+            "Set a password (--password-file FILE, or ALTER ROLE millstream PASSWORD on 127.0.0.1) and give a certificate (--tls-cert, --tls-key).",
+        ))
 }
 
 impl Server {
-    /// Listens on `settings.listen`. Fails when the address is in use or not this machine's own.
+    /// Listens on `settings.listen`. Fails when the address is in use, or is open to the network and not protected.
     pub async fn bind(settings: Arc<Settings>, engine: Arc<dyn SqlEngine>) -> Result<Server> {
-        let wanted = resolve(&settings.listen)?;
+        let tls = Tls::new(&settings)?;
+        let wanted = resolve(&settings.listen, engine.asks_passwords(), tls.is_some())?;
         let in_use = |error: std::io::Error| {
             Error::unavailable(format!("address {wanted} does not open for listening: {error}"))
                 .with_code(sqlstate::IO_ERROR)
@@ -133,6 +151,8 @@ impl Server {
             settings,
             engine,
             stopping,
+            tls,
+            failures: Failures::default(),
             next_process: AtomicI32::new(1),
             register: Mutex::new(HashMap::new()),
         };
@@ -142,6 +162,11 @@ impl Server {
     /// Where it listens; the port is never 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Certificate and key, to be read again when the process is told to.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.shared.tls.clone()
     }
 
     /// Serves until `stop` ends. Then running statements are cancelled, clients told, and connections awaited for half
@@ -155,8 +180,8 @@ impl Server {
             tokio::select! {
                 () = &mut stop => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) if connections.len() < open_max => {
-                        connections.spawn(converse(stream, Arc::clone(&shared)));
+                    Ok((stream, peer)) if connections.len() < open_max => {
+                        connections.spawn(converse(stream, peer, Arc::clone(&shared)));
                     }
                     Ok(_) => tracing::warn!(open_max, "connection dropped: too many are in their start"),
                     Err(error) => {
@@ -188,10 +213,10 @@ fn report(ended: std::result::Result<(), tokio::task::JoinError>) {
 }
 
 /// One connection from its first byte to its last.
-async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // Small answers must not wait for a full packet.
     let _ = stream.set_nodelay(true);
-    let mut socket = Socket::new(stream);
+    let mut socket = Socket::new(stream, peer);
     let opened = tokio::select! {
         opened = open(&mut socket, &shared) => opened,
         () = stopped(&shared.stopping) => return,
@@ -213,16 +238,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_listened_on() {
-        let check = |listen: &str, expected: &str| {
-            let shown =
-                resolve(listen).map_or_else(|error| error.sqlstate().to_string(), |address| address.to_string());
-            assert_eq!(shown, expected, "{listen}");
+    fn the_network_is_listened_on_only_when_it_is_safe() {
+        let shown = |listen: &str, passwords: bool, encrypted: bool| {
+            let resolved = resolve(listen, passwords, encrypted);
+            resolved.map_or_else(|error| error.sqlstate().to_string(), |address| address.to_string())
         };
+        for (passwords, encrypted) in [(false, true), (true, false)] {
+            assert_eq!(shown("0.0.0.0:7432", passwords, encrypted), "28000");
+        }
+        assert_eq!(shown("0.0.0.0:7432", true, true), "0.0.0.0:7432");
+        let check = |listen: &str, expected: &str| assert_eq!(shown(listen, false, false), expected, "{listen}");
         check("127.0.0.1:0", "127.0.0.1:0");
         check("[::1]:7432", "[::1]:7432");
-        check("0.0.0.0:7432", "0A000");
-        check("192.0.2.1:7432", "0A000");
+        check("0.0.0.0:7432", "28000");
+        check("192.0.2.1:7432", "28000");
         check("127.0.0.1", "22023");
         check("nonsense", "22023");
     }

@@ -1,4 +1,4 @@
-//! A connection's start: encryption refused, cancel requests passed on, who and which database asked, and the
+//! A connection's start: encryption, cancel requests passed on, who (and whether it is true) and which database asked, and the
 //! session's first settings.
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::frame::{First, take_first};
+use super::login::prove;
 use super::messages::{self, Fate};
 use super::server::{Shared, Slot};
 use super::socket::Socket;
@@ -28,7 +29,7 @@ pub enum Opened {
 
 /// Says hello. Errors were already told to the client.
 pub async fn open(socket: &mut Socket, shared: &Arc<Shared>) -> std::io::Result<Opened> {
-    let first = match timeout(shared.settings.startup_timeout, read_first(socket)).await {
+    let first = match timeout(shared.settings.startup_timeout, read_first(socket, shared)).await {
         Ok(first) => first?,
         Err(_) => return Ok(Opened::Nobody),
     };
@@ -38,7 +39,7 @@ pub async fn open(socket: &mut Socket, shared: &Arc<Shared>) -> std::io::Result<
             shared.cancel(process, secret);
             return Ok(Opened::Nobody);
         }
-        Ok(Some(First::Encryption) | None) => return Ok(Opened::Nobody),
+        Ok(Some(First::Tls | First::Gss) | None) => return Ok(Opened::Nobody),
         Err(error) => Err(error),
     };
     match opened {
@@ -51,12 +52,24 @@ pub async fn open(socket: &mut Socket, shared: &Arc<Shared>) -> std::io::Result<
     }
 }
 
-/// The first message that is no request for encryption; none when the client left before it.
-async fn read_first(socket: &mut Socket) -> std::io::Result<Result<Option<First>>> {
+/// The first message that is no request for encryption; none when the client left before it. Encrypts the socket when it
+/// is asked to and there is a certificate.
+async fn read_first(socket: &mut Socket, shared: &Shared) -> std::io::Result<Result<Option<First>>> {
     let mut encryption_requests = 0;
     loop {
         match take_first(&mut socket.input) {
-            Ok(Some(First::Encryption)) if encryption_requests < ENCRYPTION_REQUESTS_MAX => {
+            Ok(Some(First::Tls)) if shared.tls.is_some() && socket.certificate().is_none() => {
+                if !socket.input.is_empty() {
+                    return Ok(Err(Error::invalid("received unencrypted data after SSL request")
+                        .with_code(sqlstate::PROTOCOL_VIOLATION)));
+                }
+                socket.output.extend_from_slice(b"S");
+                socket.flush().await?;
+                if let Some(tls) = &shared.tls {
+                    socket.encrypt(tls.loaded()).await?;
+                }
+            }
+            Ok(Some(First::Tls | First::Gss)) if encryption_requests < ENCRYPTION_REQUESTS_MAX => {
                 encryption_requests += 1;
                 // What came behind the request was sent in clear by someone who expected it encrypted: dropped, as
                 // PostgreSQL does since CVE-2021-23214.
@@ -139,6 +152,23 @@ fn options(text: &str) -> Result<Vec<(String, String)>> {
     Ok(settings)
 }
 
+/// Refuses who comes over the network, where not every client proves who it is or what is said is not encrypted.
+fn safe_enough(socket: &Socket, shared: &Shared) -> Result<()> {
+    if socket.peer().ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let refused = |message: &str| Error::invalid(message).with_code(sqlstate::INVALID_AUTHORIZATION);
+    if socket.certificate().is_none() {
+        return Err(refused("connections over the network must be encrypted")
+            .with_hint("Connect with sslmode=require or better."));
+    }
+    if !shared.engine.asks_passwords() {
+        return Err(refused("no role has a password: only this machine itself may connect")
+            .with_hint("Connect on that machine, and ALTER ROLE millstream PASSWORD '...'."));
+    }
+    Ok(())
+}
+
 async fn greet(
     socket: &mut Socket,
     shared: &Arc<Shared>,
@@ -146,13 +176,22 @@ async fn greet(
     parameters: Vec<(String, String)>,
 ) -> Result<(Box<dyn SqlSession>, Slot)> {
     let wishes = wishes(parameters)?;
+    safe_enough(socket, shared)?;
+    let proved = timeout(shared.settings.startup_timeout, Box::pin(prove(socket, shared, &wishes.user))).await;
+    proved.map_err(|_| {
+        Error::unavailable("canceling authentication due to timeout").with_code(sqlstate::QUERY_CANCELED)
+    })??;
     if wishes.database != DATABASE {
         return Err(Error::invalid(format!("database \"{}\" does not exist", wishes.database))
             .with_code(sqlstate::INVALID_CATALOG_NAME)
             .with_hint(format!("There is one database: psql -d {DATABASE}.")));
     }
     let slot = shared.register(random::secret() as i32)?;
-    let mut session = shared.engine.open_session(&wishes.user, slot.process).await?;
+    let (user, address) = (&wishes.user, socket.peer());
+    let mut session = shared.engine.open_session(user, slot.process).await.inspect_err(|error| {
+        tracing::warn!(target: "audit", user, %address, %error, "login refused");
+    })?;
+    tracing::info!(target: "audit", user, %address, process = slot.process, "login");
     let mut notices = Vec::new();
     for (name, value) in &wishes.settings {
         match session.settings_mut().set_at_start(name, value) {

@@ -154,6 +154,11 @@ impl Db {
         Ok(Db { client })
     }
 
+    /// Of a client that is connected.
+    pub fn of(client: Client) -> Db {
+        Db { client }
+    }
+
     /// The client itself, for what text does not show.
     pub fn client(&self) -> &Client {
         &self.client

@@ -14,6 +14,7 @@ mod freed;
 mod generated;
 mod golden;
 mod harness;
+mod login;
 mod nexmark;
 mod slt;
 mod suite;

@@ -79,6 +79,7 @@ table! {
     "lock_timeout" = "0", Kind::Duration, false, "There are no locks to wait for.";
     "max_identifier_length" = "63", Kind::Fixed, false, "Bytes of a name.";
     "read_timeout" = "30s", Kind::Duration, false, "A read that waits longer for a relation fails and names the one that lags.";
+    "role" = "none", Kind::Text, false, "The role whose rights statements have: SET ROLE.";
     "search_path" = "\"$user\", public", Kind::Text, false, "Schemas in which names are looked up.";
     "server_encoding" = "UTF8", Kind::Fixed, true, "Text is always UTF-8.";
     "server_version" = SERVER_VERSION, Kind::Fixed, true, "The PostgreSQL version imitated, and ours.";
@@ -131,6 +132,15 @@ impl SessionSettings {
         session.start_with("statement_timeout", show_duration(settings.statement_timeout));
         session.start_with("session_authorization", user.to_string());
         session
+    }
+
+    /// Tells clients whether the session may do everything.
+    pub fn tell_superuser(&mut self, superuser: bool) {
+        let shown = if superuser { "on" } else { "off" };
+        if self.value("is_superuser") != shown {
+            self.start_with("is_superuser", shown.to_string());
+            self.changes += 1;
+        }
     }
 
     /// The schemas of `search_path`, in order; `$user` is none of ours.

@@ -100,6 +100,8 @@ impl Work<'_> {
     /// Makes a change of the catalog and waits until it is on disk and installed.
     pub(super) async fn make(&mut self, ddl: Ddl) -> Result<()> {
         let epoch = self.ask(|reply| Request::Ddl { ddl, reply }).await?;
+        let (user, role) = (self.user(), &self.identity.name);
+        tracing::info!(target: "audit", user, role, %epoch, statement = self.text, "catalog changed");
         self.inner.least = self.inner.least.max(epoch);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Sessions: one client's conversation. A statement runs on the engine's own threads; dropping it ends it.
 
+mod access;
 mod alter;
 mod change;
 mod control;
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::base::{Error, Result, SessionSettings, sqlstate};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Identity};
 use crate::sql::{self, SessionFact, Statement as Sql};
 use crate::types::{Epoch, SqlType};
 
@@ -44,6 +45,8 @@ pub struct Session {
     /// The number of its connection.
     process: i32,
     wishes: Arc<Wishes>,
+    /// Whether it was opened while no passwords were asked for.
+    trusted: bool,
 }
 
 /// Settings that `set_config` asked for, to be taken over before the next statement.
@@ -82,6 +85,8 @@ pub(super) struct Work<'a> {
     pub parameters: &'a [ArrayRef],
     /// The number of the session's connection.
     pub process: i32,
+    /// As whom it runs.
+    pub identity: Identity,
     /// See [`Session::take_wishes`].
     pub wishes: &'a Arc<Wishes>,
     pub notices: Vec<Notice>,
@@ -114,7 +119,11 @@ impl Session {
         handle.sessions.lock().insert(process, fact);
         let inner = Inner { least: Epoch::ZERO, transaction: None, failed: false, manual: false };
         let inner = Arc::new(Mutex::new(inner));
-        Session { handle, settings, inner, transaction: TransactionState::Idle, process, wishes: Arc::default() }
+        let trusted = !handle.shared.catalog.read().access().asks_passwords();
+        let transaction = TransactionState::Idle;
+        let mut session = Session { handle, settings, inner, transaction, process, wishes: Arc::default(), trusted };
+        session.tell_superuser();
+        session
     }
 
     fn parsed<'a>(&self, statement: &'a Statement) -> Result<&'a sql::ParsedStatement> {
@@ -154,9 +163,27 @@ impl Session {
         }
     }
 
+    /// As whom the next statement runs.
+    fn identity(&self) -> Result<Identity> {
+        access::identity(self.handle.shared.catalog.read().access(), &self.settings, self.trusted)
+    }
+
+    /// Tells the client whether it may do everything.
+    fn tell_superuser(&mut self) {
+        let superuser = self.identity().is_ok_and(|identity| identity.superuser);
+        self.settings.tell_superuser(superuser);
+    }
+
     /// SET, RESET and SHOW of a setting are answered here: the settings are the session's own.
     fn setting(&mut self, statement: &Sql) -> Option<Result<Outcome>> {
-        control::setting(&mut self.settings, statement)
+        let before = matches!(statement, Sql::Set(set) if set.name == "role").then(|| self.settings.clone());
+        let outcome = control::setting(&mut self.settings, statement)?;
+        if let (Some(before), Err(error)) = (before, self.identity()) {
+            self.settings = before;
+            return Some(Err(error));
+        }
+        self.tell_superuser();
+        Some(outcome)
     }
 }
 
@@ -194,7 +221,7 @@ impl SqlSession for Session {
             self.tell("idle", None);
             return outcome;
         }
-        let (process, wishes) = (self.process, Arc::clone(&self.wishes));
+        let (process, wishes, identity) = (self.process, Arc::clone(&self.wishes), self.identity());
         let (handle, settings, inner) = (Arc::clone(&self.handle), self.settings.clone(), Arc::clone(&self.inner));
         let (statement, parameters) = (statement.clone(), parameters.to_vec());
         let task = self.handle.spawn(async move {
@@ -209,6 +236,7 @@ impl SqlSession for Session {
                 parameters: &parameters,
                 process,
                 wishes: &wishes,
+                identity: identity?,
                 notices: Vec::new(),
             };
             let outcome = work.run(&parsed.statement).await;
@@ -314,6 +342,7 @@ impl Work<'_> {
         match statement {
             Sql::Empty => Ok(self.done("")),
             Sql::Query(query) => self.query(query).await,
+            Sql::Access(statement) => self.access(statement).await,
             Sql::Insert(insert) => self.insert(insert).await,
             Sql::Update(update) => self.update(update).await,
             Sql::Delete(delete) => self.delete(delete).await,

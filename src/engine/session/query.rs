@@ -14,7 +14,7 @@ use crate::plan::{for_batch, index_for};
 use crate::serving::{RowStream, rows_table, stream_table};
 use crate::sql::{BindMode, Binder, BoundQuery, Query, Show, Statement as Sql};
 use crate::sql::{Facts, catalog_rows};
-use crate::types::{Column, Epoch, JobId, RelationId, Schema, SqlType};
+use crate::types::{Epoch, JobId, RelationId, Schema, SqlType};
 
 use super::super::api::{CancelToken, Outcome, Prepared, Tag};
 use super::super::handle::Handle;
@@ -29,8 +29,7 @@ pub(super) fn prepare(
     statement: &Sql,
     given: &[Option<SqlType>],
 ) -> Result<Prepared> {
-    let binder = Binder::new(catalog, handle.queries.session_state());
-    let text = |names: &[&str]| Schema::new(names.iter().map(|name| Column::new(*name, SqlType::Varchar)).collect());
+    let (binder, text) = (Binder::new(catalog, handle.queries.session_state()), super::show::text);
     let (parameters, columns) = match statement {
         Sql::Query(query) => {
             let bound = binder.query(query, BindMode::Read, given)?;
@@ -48,8 +47,8 @@ pub(super) fn prepare(
             let bound = binder.delete(delete, given)?;
             (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
         }
-        Sql::Subscribe(subscribe) => {
-            let relation = catalog.resolve(subscribe.relation.schema.as_deref(), &subscribe.relation.name)?;
+        Sql::Subscribe(one) => {
+            let relation = catalog.resolve(one.relation.schema.as_deref(), &one.relation.name)?;
             (Vec::new(), Some(crate::serving::subscription_schema(&relation.columns)))
         }
         Sql::Explain(_) => (Vec::new(), Some(text(&["QUERY PLAN"]))),
@@ -68,6 +67,7 @@ pub(super) fn prepare(
         | Sql::DropSchema(_)
         | Sql::Rename(_)
         | Sql::Comment(_)
+        | Sql::Access(_)
         | Sql::Drop(_)
         | Sql::Copy(_)
         | Sql::CopyIn(_)
@@ -187,6 +187,7 @@ impl Work<'_> {
             functions: Arc::clone(&self.handle.functions),
             bytes: OnceLock::new(),
             wishes: Arc::clone(self.wishes),
+            identity: self.identity.clone(),
         })
     }
 

@@ -18,7 +18,8 @@ const OBJECTS: [&str; 1] = ["name"];
 const CREATE: [&str; 2] = ["name", "create_sql"];
 const DESCRIBE: [&str; 4] = ["column", "type", "nullable", "note"];
 
-fn text(names: &[&str]) -> Schema {
+/// Columns of text.
+pub(super) fn text(names: &[&str]) -> Schema {
     Schema::new(names.iter().map(|name| Column::new(*name, SqlType::Varchar)).collect())
 }
 

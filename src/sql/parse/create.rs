@@ -7,6 +7,7 @@ use super::super::statement::{
     ColumnDeclaration, CreateRelation, CreateSink, CreateView, Drop, EmitClause, Name, ObjectKind, Options, SinkFrom,
     Statement, WatermarkDeclaration,
 };
+use super::access;
 use super::clauses;
 use super::cursor::Cursor;
 use super::ddl;
@@ -67,6 +68,10 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if cursor.take_words(&["schema"]) {
         refuse_replace("SCHEMA")?;
         return ddl::schema(cursor);
+    }
+    if let Some(user) = access::role_word(cursor) {
+        refuse_replace("ROLE")?;
+        return access::create_role(cursor, user);
     }
     Err(refusals::create(cursor, what))
 }
@@ -301,6 +306,9 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let what = cursor.position();
     if cursor.take_words(&["schema"]) {
         return ddl::drop_schema(cursor);
+    }
+    if access::role_word(cursor).is_some() {
+        return access::drop_role(cursor);
     }
     let Some(kind) = object_kind(cursor, false) else {
         return Err(refusals::drop(cursor, what));

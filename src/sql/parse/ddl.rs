@@ -78,6 +78,9 @@ pub(super) fn drop_schema(cursor: &mut Cursor<'_>) -> Result<Statement> {
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let start = cursor.position();
     cursor.advance();
+    if super::access::role_word(cursor).is_some() {
+        return super::access::alter_role(cursor);
+    }
     let refused = |what: String| {
         Error::unsupported(format!("{what} is not supported"))
             .with_hint("DROP the object and CREATE it anew; its dependents with DROP ... CASCADE.")

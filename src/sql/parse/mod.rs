@@ -1,5 +1,6 @@
 //! Text to statements: tokens once, statements apart at semicolons, each parsed by the file for its kind.
 
+mod access;
 mod clauses;
 mod complexity;
 mod copy;
@@ -8,6 +9,7 @@ mod cursor;
 mod ddl;
 mod dml;
 mod function;
+mod hidden;
 mod prepared;
 mod refusals;
 mod session;
@@ -48,10 +50,11 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
         let (from, to) = (first.span.start.column as usize, last.span.end.column as usize);
         complexity::check(&part)?;
         let part = versions::rewrite(part);
+        let hidden = hidden::Hidden::of(&part);
         let mut cursor = Cursor::new(&dialect, part, &text);
-        let statement = statement(&mut cursor)?;
-        cursor.expect_end()?;
-        statements.push(ParsedStatement { statement, text: text.slice(from, to).to_string(), position: from });
+        let statement = statement(&mut cursor).and_then(|statement| cursor.expect_end().map(|()| statement));
+        let statement = statement.map_err(|error| hidden.error(error))?;
+        statements.push(ParsedStatement { statement, text: hidden.text(&text, from, to), position: from });
     }
     if statements.is_empty() {
         statements.push(ParsedStatement { statement: Statement::Empty, text: String::new(), position: 1 });
@@ -72,6 +75,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "create" => create::create(cursor),
         "drop" => create::drop(cursor),
         "alter" => ddl::alter(cursor),
+        "grant" | "revoke" => access::grant(cursor),
         "comment" => ddl::comment(cursor),
         "insert" | "update" | "delete" => dml::change(cursor),
         "subscribe" => Ok(Statement::Subscribe(session::subscribe(cursor)?)),

@@ -22,7 +22,7 @@ pub(super) fn statement(cursor: &Cursor<'_>, word: &str) -> Error {
         "replay" => "Read the faults with SELECT * FROM ms_faults.name and insert mended rows again.",
         "recover" | "cancel" => "DROP the object and CREATE it anew.",
         "vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint" => "Leave it out: the engine keeps its own house.",
-        "grant" | "revoke" | "reassign" => "Leave it out: every user may do everything.",
+        "reassign" => "Give each object its new owner with ALTER ... OWNER TO.",
         "lock" | "listen" | "notify" | "security" | "load" | "import" => "Leave it out.",
         "call" | "do" => "Send the statements themselves.",
         "use" => "There is one database, millstream.",
@@ -52,7 +52,6 @@ pub(super) fn create(cursor: &Cursor<'_>, position: usize) -> Error {
         }
         "subscription" => "Write SUBSCRIBE TO name, or COPY (SUBSCRIBE TO name) TO STDOUT.",
         "connection" | "secret" | "catalog" => "Write the options into WITH (...) of the source or sink.",
-        "user" | "role" | "group" => "Leave it out: any user name may connect.",
         "cluster" | "replica" | "job" | "pipeline" => "Leave it out: the workers are shared by all jobs.",
         "stream" => "Write CREATE SOURCE, or CREATE MATERIALIZED VIEW ... AS SELECT.",
         _ => return cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK"),

@@ -126,6 +126,29 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<Statement> {
         }
     }
     let position = cursor.position();
+    if cursor.take_words(&["role"]) {
+        if !cursor.take(&Token::Eq) {
+            cursor.take_words(&["to"]);
+        }
+        let quoted = match cursor.peek_nth(0) {
+            Some(Token::SingleQuotedString(text)) => Some(text.clone()),
+            Some(_) | None => None,
+        };
+        let value = match quoted {
+            Some(text) => {
+                cursor.advance();
+                text
+            }
+            None => cursor.column_name()?.name,
+        };
+        let value = Some(value).filter(|value| value != "default");
+        return Ok(Statement::Set(Set { name: "role".to_string(), value, position }));
+    }
+    if cursor.peek_is_word("authorization") {
+        return Err(Error::unsupported("SET SESSION AUTHORIZATION is not supported")
+            .with_hint("Write SET ROLE, or connect as that user.")
+            .at(position));
+    }
     if cursor.take_words(&["transaction"]) || cursor.take_words(&["characteristics"]) {
         while !cursor.at_end() {
             cursor.advance();

@@ -13,6 +13,7 @@ mod names;
 mod objects;
 mod relations;
 mod rewrite;
+mod roles;
 mod statistics;
 mod table;
 #[cfg(test)]
@@ -31,8 +32,8 @@ pub(super) use rewrite::{json_function, reg_type, rewrite};
 
 use self::table::Table;
 use crate::base::{Error, Result, SessionSettings};
-use crate::catalog::postgres::pg_table;
-use crate::catalog::{Catalog, Relation, schemas};
+use crate::catalog::postgres::{OWNER, pg_table};
+use crate::catalog::{Catalog, Identity, Relation, schemas};
 use crate::types::RelationId;
 
 /// The name of the one database.
@@ -55,6 +56,8 @@ pub struct Facts {
     pub functions: Arc<[(String, &'static str)]>,
     /// Bytes that relations take; set before a query runs that asks for sizes.
     pub bytes: OnceLock<BTreeMap<RelationId, u64>>,
+    /// As whom the statement runs.
+    pub identity: Identity,
     /// What `set_config` was asked to set, for the session to take over.
     pub wishes: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -90,6 +93,7 @@ impl Facts {
             functions: Arc::new([]),
             bytes: OnceLock::new(),
             wishes: Arc::default(),
+            identity: Identity::trusted(OWNER.1),
         }
     }
 
@@ -120,6 +124,7 @@ pub fn catalog_rows(relation: &Relation, facts: &Facts) -> Result<RecordBatch> {
         _ => {
             relations::fill(&mut table, facts);
             objects::fill(&mut table, facts);
+            roles::fill(&mut table, facts);
             views::fill(&mut table, facts);
             statistics::fill(&mut table, facts);
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Facts;
 use super::definitions::index_name;
+use super::{Facts, roles};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::postgres::{
     OWNER, key_index_oid, named_oid, pg_type, pg_type_named, pg_types, relation_of_oid, relation_oid, schema_oid,
@@ -77,7 +77,7 @@ pub(super) fn find(reg: Reg, text: &str, facts: &Facts) -> Option<u32> {
         Reg::Class => class(schema, name, facts),
         Reg::Type => type_number(text.trim(), schema, name),
         Reg::Namespace => facts.catalog.has_schema(name).then(|| schema_oid(name)),
-        Reg::Role => (name == OWNER.1).then_some(OWNER.0).or_else(|| (name == facts.user()).then(|| role(name))),
+        Reg::Role => roles::all(facts).contains_key(name).then(|| role(name)),
         Reg::Proc => {
             let name = name.split('(').next().unwrap_or(name);
             let users = facts.catalog.relations().filter(|relation| relation.kind == RelationKind::Function);
@@ -207,11 +207,7 @@ pub(super) fn function_name(oid: u32, facts: &Facts) -> Option<&str> {
 
 /// The role with that number.
 pub(super) fn role_name(oid: u32, facts: &Facts) -> Option<&str> {
-    if oid == OWNER.0 {
-        return Some(OWNER.1);
-    }
-    let sessions = facts.sessions.iter().map(|session| session.user.as_str());
-    sessions.chain([facts.user()]).find(|name| role(name) == oid)
+    roles::all(facts).into_keys().find(|name| role(name) == oid)
 }
 
 fn class_name(oid: u32, facts: &Facts) -> Option<String> {

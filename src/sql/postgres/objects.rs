@@ -1,9 +1,6 @@
-//! Rows about everything that is no relation: schemas, types, roles, functions, settings.
-
-use std::collections::BTreeMap;
+//! Rows about everything that is no relation: schemas, types, functions, settings.
 
 use super::definitions;
-use super::names::role;
 use super::table::{Table, Value};
 use super::{DATABASE, Facts};
 use crate::catalog::postgres::{OWNER, named_oid, pg_types, relation_oid, schema_oid};
@@ -26,7 +23,6 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
         "pg_language" => languages(table),
         "pg_database" => database(table),
         "pg_tablespace" => tablespaces(table),
-        "pg_authid" | "pg_roles" | "pg_user" | "pg_shadow" => roles(table, facts),
         "pg_proc" => {
             functions(table, facts);
             users_functions(table, facts);
@@ -123,36 +119,6 @@ fn database(table: &mut Table) {
 
 fn tablespaces(table: &mut Table) {
     table.row([("oid", TABLESPACE_OID.into()), ("spcname", "pg_default".into()), ("spcowner", OWNER.0.into())]);
-}
-
-fn roles(table: &mut Table, facts: &Facts) {
-    // Anyone may connect as anyone, and do everything: whoever is connected is a role.
-    let mut names = BTreeMap::from([(OWNER.1, OWNER.0)]);
-    let users = facts.sessions.iter().map(|session| session.user.as_str()).chain([facts.user()]);
-    names.extend(users.map(|name| (name, role(name))));
-    for (name, oid) in names {
-        let may = || Value::Bool(true);
-        match table.name() {
-            "pg_user" | "pg_shadow" => table.row([
-                ("usename", name.into()),
-                ("usesysid", oid.into()),
-                ("usecreatedb", may()),
-                ("usesuper", may()),
-                ("passwd", if table.name() == "pg_user" { "********".into() } else { Value::Null }),
-            ]),
-            _ => table.row([
-                ("oid", oid.into()),
-                ("rolname", name.into()),
-                ("rolsuper", may()),
-                ("rolinherit", may()),
-                ("rolcreaterole", may()),
-                ("rolcreatedb", may()),
-                ("rolcanlogin", may()),
-                ("rolconnlimit", Value::Int(-1)),
-                ("rolpassword", if table.name() == "pg_roles" { "********".into() } else { Value::Null }),
-            ]),
-        }
-    }
 }
 
 fn functions(table: &mut Table, facts: &Facts) {
