@@ -48,7 +48,7 @@ const THREADS: usize = 2;
 /// Checkpoints follow one another at this distance where they are on.
 const CHECKPOINT_INTERVAL: &str = "1s";
 /// What q13 looks up.
-const SIDE_INPUT: &str = "SELECT n, 'value ' || n FROM generate_series(0, 99) AS g(n)";
+const SIDE_INPUT: &str = "SELECT n AS key, 'value ' || n AS value FROM generate_series(0, 99) AS g(n)";
 
 fn main() {
     let events = number("MILLSTREAM_BENCH_EVENTS", 20_000_000);

@@ -28,8 +28,7 @@ async fn context(files: &Files) -> SessionContext {
         let folder = format!("{}/{}/", files.folder.display(), kind.name);
         context.register_json(kind.name, folder, options).await.expect("the files are there");
     }
-    let side_input =
-        format!("CREATE TABLE side_input AS SELECT column1 AS key, column2 AS value FROM ({SIDE_INPUT}) v");
+    let side_input = format!("CREATE TABLE side_input AS {SIDE_INPUT}");
     context.sql(&side_input).await.expect("a table").collect().await.expect("it is filled");
     context
 }

@@ -2,6 +2,7 @@
 //! time zone UTC).
 
 mod column;
+mod interval;
 pub mod nested;
 pub mod read;
 mod uuid;
