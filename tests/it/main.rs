@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod constant_sum;
 mod crash;
+mod docs;
 mod examples;
 mod flights;
 mod freed;
