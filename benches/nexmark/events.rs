@@ -90,15 +90,17 @@ pub struct Files {
     pub folder: PathBuf,
     /// How many of the [`FILES`] of each kind are read, from the first on.
     pub read: usize,
-    /// Lines of each of [`KINDS`], file by file.
-    lines: [[u64; FILES]; 3],
+    /// Lines of each of [`KINDS`] in the files of each number.
+    lines: [[u64; 3]; FILES],
 }
 
 impl Files {
     /// Lines of these kinds.
     pub fn lines(&self, kinds: &[&str]) -> u64 {
-        let of = KINDS.iter().zip(&self.lines).filter(|(kind, _)| kinds.contains(&kind.name));
-        of.flat_map(|(_, lines)| &lines[..self.read]).sum()
+        let of = |lines: &[u64; 3]| -> u64 {
+            KINDS.iter().zip(lines).filter(|(kind, _)| kinds.contains(&kind.name)).map(|(_, n)| n).sum()
+        };
+        self.lines[..self.read].iter().map(of).sum()
     }
 
     /// Bytes of all kinds.
@@ -131,10 +133,10 @@ pub fn files(events: usize, skewed: bool) -> Files {
     let text = std::fs::read_to_string(&count).expect("just made");
     let numbers = |line: &str| {
         let numbers = line.split(' ').map(|n| n.parse().expect("a number"));
-        numbers.collect::<Vec<u64>>().try_into().expect("a number for each file")
+        numbers.collect::<Vec<u64>>().try_into().expect("a number for each kind")
     };
-    let lines: Vec<[u64; FILES]> = text.lines().map(numbers).collect();
-    Files { lines: lines.try_into().expect("a line for each kind"), read: FILES, folder }
+    let lines: Vec<[u64; 3]> = text.lines().map(numbers).collect();
+    Files { lines: lines.try_into().expect("a line for each file"), read: FILES, folder }
 }
 
 /// File number `index` of a kind.
@@ -142,15 +144,15 @@ fn path(folder: &Path, kind: &str, index: usize) -> PathBuf {
     folder.join(kind).join(format!("{kind}-{index}.ndjson"))
 }
 
-fn generate(folder: &Path, events: usize, skewed: bool) -> [[u64; FILES]; 3] {
+fn generate(folder: &Path, events: usize, skewed: bool) -> [[u64; 3]; FILES] {
     eprintln!("making {events} Nexmark events in {}", folder.display());
     let config = NexmarkConfig { base_time: BASE_TIME_MS, ..NexmarkConfig::default() };
     let mut generator = EventGenerator::new(config);
-    let (mut lines, mut auctions, mut bids) = ([[0u64; FILES]; 3], 0, 0u64);
+    let (mut lines, mut auctions, mut bids) = ([[0u64; 3]; FILES], 0, 0u64);
     for kind in &KINDS {
         std::fs::create_dir_all(folder.join(kind.name)).expect("the cache is writable");
     }
-    for index in 0..FILES {
+    for (index, lines) in lines.iter_mut().enumerate() {
         let open = |kind: &Kind| {
             BufWriter::with_capacity(1 << 20, File::create(path(folder, kind.name, index)).expect("a new file"))
         };
@@ -174,7 +176,7 @@ fn generate(folder: &Path, events: usize, skewed: bool) -> [[u64; FILES]; 3] {
                 }
             };
             write(&mut files[place], &event).expect("the disk has room");
-            lines[place][index] += 1;
+            lines[place] += 1;
         }
         files.iter_mut().for_each(|file| file.flush().expect("the disk has room"));
     }
