@@ -33,6 +33,8 @@ pub enum InputMessage {
     Close(Close),
     /// The input was silent: once it has itself closed the second epoch, it may count as closed at the first.
     Grant(Close, Epoch),
+    /// No epoch below this one ends here any more: those in between had nothing for this input.
+    Skip(Epoch),
 }
 
 /// The end of an epoch at an input.
@@ -198,6 +200,12 @@ impl JobInput {
         self.shared.control(|| InputMessage::Grant(close, after));
     }
 
+    /// Tells that no epoch below `epoch` ends here any more. Rows of `epoch` can be taken from then on; without it, only
+    /// when its end is queued, which stands behind all of them.
+    pub fn skip_to(&self, epoch: Epoch) {
+        self.shared.control(|| InputMessage::Skip(epoch));
+    }
+
     /// Bytes of deltas that wait in the queues.
     pub fn queued_bytes(&self) -> usize {
         self.shared.queued_bytes.load(Ordering::Acquire)
@@ -253,8 +261,9 @@ impl InputReceiver {
 
     /// The first end of an epoch that stands behind rows of later epochs alone, for an input that may send no rows now: a
     /// host may hand over rows of the next epoch before it has told the end of this one, and those rows can be taken
-    /// only after it. `None` after `waker` was left to be woken by the next message.
-    pub(super) fn poll_close(&self, waker: &Waker) -> Option<InputMessage> {
+    /// only after it. If the first end of an epoch above `open` stands behind rows of that epoch, it gives a skip to it:
+    /// ends ascend, so none of an epoch in between will come. `None` after `waker` was left to be woken by the next message.
+    pub(super) fn poll_close(&self, open: Epoch, waker: &Waker) -> Option<InputMessage> {
         let mut queue = self.queue().lock();
         let mut least = Epoch(u64::MAX);
         for at in 0..queue.messages.len() {
@@ -263,7 +272,14 @@ impl InputReceiver {
                 Some((InputMessage::Close(close) | InputMessage::Grant(close, _), _)) if close.epoch < least => {
                     return queue.messages.remove(at).map(|(message, _)| message);
                 }
-                Some((InputMessage::Close(_) | InputMessage::Grant(..), _)) | None => break,
+                Some((InputMessage::Skip(epoch), _)) if *epoch <= least => {
+                    return queue.messages.remove(at).map(|(message, _)| message);
+                }
+                Some((InputMessage::Close(close), _)) if close.epoch > open => {
+                    return Some(InputMessage::Skip(close.epoch));
+                }
+                Some((InputMessage::Grant(..), _)) => {}
+                Some((InputMessage::Close(_) | InputMessage::Skip(_), _)) | None => break,
             }
         }
         queue.waker = Some(waker.clone());
@@ -362,7 +378,7 @@ impl Shared {
 fn message_bytes(message: &InputMessage) -> usize {
     match message {
         InputMessage::Deltas(_, batch) => slice_bytes(batch),
-        InputMessage::Close(_) | InputMessage::Grant(..) => 0,
+        InputMessage::Close(_) | InputMessage::Grant(..) | InputMessage::Skip(_) => 0,
     }
 }
 

@@ -29,6 +29,8 @@ pub trait Inlet: Send + Sync {
     fn send(&self, epoch: Epoch, batch: DeltaBatch);
     /// The end of an epoch.
     fn close(&self, close: Close);
+    /// No epoch below this one ends here any more: rows of it may be taken at once.
+    fn skip_to(&self, epoch: Epoch);
 }
 
 impl Inlet for JobInput {
@@ -54,6 +56,10 @@ impl Inlet for JobInput {
 
     fn close(&self, close: Close) {
         JobInput::close(self, close);
+    }
+
+    fn skip_to(&self, epoch: Epoch) {
+        JobInput::skip_to(self, epoch);
     }
 }
 

@@ -28,6 +28,8 @@ struct Heard {
     rows: Vec<(u64, i64, i64)>,
     batches: usize,
     closes: Vec<Close>,
+    /// What it need not wait for.
+    skipped: Epoch,
 }
 
 impl Job {
@@ -73,6 +75,10 @@ impl Inlet for Job {
     fn close(&self, close: Close) {
         self.heard.lock().closes.push(close);
         self.changed.notify_all();
+    }
+
+    fn skip_to(&self, epoch: Epoch) {
+        self.heard.lock().skipped = epoch;
     }
 }
 

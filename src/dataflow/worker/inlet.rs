@@ -90,7 +90,7 @@ impl Inlet {
 
     /// Ends an epoch whose end stands behind rows that may not be sent now.
     fn read_close(&mut self) -> Result<bool> {
-        match self.receiver.poll_close(self.outlets.waker()) {
+        match self.receiver.poll_close(self.open, self.outlets.waker()) {
             Some(message) => self.take_message(message),
             None => Ok(false),
         }
@@ -109,6 +109,7 @@ impl Inlet {
                 return Err(Error::internal("rows were sent to an input that reads a relation"));
             }
             InputMessage::Close(close) => self.close(close)?,
+            InputMessage::Skip(epoch) => self.skip_to(epoch)?,
             InputMessage::Grant(close, after) => {
                 self.grants.push_back((close, after));
                 self.use_grants()?;
@@ -176,9 +177,17 @@ impl Inlet {
         }
         self.flush()?;
         self.job.history.borrow_mut().record(self.node, close);
-        self.open = close.epoch.next();
-        self.outlets.advance(self.open);
-        self.job.pass(self.node, self.open);
+        self.skip_to(close.epoch.next())
+    }
+
+    /// Nothing comes any more of the epochs below `epoch`.
+    fn skip_to(&mut self, epoch: Epoch) -> Result<()> {
+        if epoch > self.open {
+            self.flush()?;
+            self.open = epoch;
+            self.outlets.advance(self.open);
+            self.job.pass(self.node, self.open);
+        }
         Ok(())
     }
 

@@ -334,6 +334,29 @@ fn a_full_lane_behind_a_gap_in_the_epochs_is_read() {
 }
 
 #[test]
+fn an_epoch_behind_a_gap_may_be_larger_than_all_queues() {
+    // Rows of epoch 9 fill the lane before the join has heard that 2 to 8 are over: the input says so when the end of 9 is
+    // queued behind them, or when its host does.
+    for told in [false, true] {
+        let settings = RuntimeSettings { edge_queue_bytes: 5_000, ..RuntimeSettings::default() };
+        let mut bench = Bench::with(2, settings);
+        let input_bytes = if told { 5_000 } else { 1 << 20 };
+        let job = bench.create(1, join_graph(1), 1, Setup { input_bytes, ..Setup::default() });
+        job.close(1, false);
+        bench.closed(&job, 1);
+        if told {
+            job.inputs.iter().for_each(|input| input.skip_to(Epoch(9)));
+        }
+        let rows: Rows = (0..3000).map(|i| (vec![i, i], 1)).collect();
+        job.send(0, 9, &rows);
+        job.send(1, 9, &rows);
+        job.close(9, false);
+        bench.closed(&job, 9);
+        assert_eq!(job.contents(3, 9).len(), 3000);
+    }
+}
+
+#[test]
 fn shutdown_is_quick_with_rows_under_way() {
     let bench_settings = RuntimeSettings { edge_queue_bytes: 5_000, ..RuntimeSettings::default() };
     let mut bench = Bench::with(2, bench_settings);
