@@ -21,7 +21,8 @@ pub(super) fn spawn(host: &Arc<SourceHost>, subscriber: Subscriber, from: Vec<Sp
     let name = format!("read {} alone", host.spec.name);
     let run = move || {
         let readings = from.iter().map(|_| None).collect();
-        LoneReader { host: own, subscriber: Some(subscriber), at: from, readings, pausing: false, short: false }.run();
+        let (pausing, short, skipped) = (false, false, Epoch::ZERO);
+        LoneReader { host: own, subscriber: Some(subscriber), at: from, readings, pausing, short, skipped }.run();
     };
     let spawned = std::thread::Builder::new().name(name).spawn(run);
     spawned.map(drop).map_err(|error| Error::unavailable(format!("no thread for a reader: {error}")).caused_by(error))
@@ -38,6 +39,8 @@ struct LoneReader {
     pausing: bool,
     /// Whether the last stretch was short.
     short: bool,
+    /// The newest epoch that the job was told to skip to.
+    skipped: Epoch,
 }
 
 /// What to do next.
@@ -115,7 +118,8 @@ impl LoneReader {
         // With no end before it to be told, the next rows need not wait for one: a stretch may be larger than what the job
         // holds of rows that it must not take yet.
         let first = lone.cuts.front().map_or(open, |cut| cut.epoch);
-        if lone.cuts.front().is_none_or(|cut| !cut.splits.is_empty()) && subscriber.closed < first {
+        if lone.cuts.front().is_none_or(|cut| !cut.splits.is_empty()) && self.skipped < first {
+            self.skipped = first;
             subscriber.inlet.skip_to(first);
         }
         if let Some(cut) = lone.cuts.iter().find(|cut| !cut.splits.is_empty()) {
