@@ -108,19 +108,20 @@ impl LoneReader {
     fn next(&mut self) -> Result<Next> {
         let host = Arc::clone(&self.host);
         let mut hub = host.lock();
-        let (ahead, open) = (self.first_ahead(&hub), hub.open);
+        let ahead = self.first_ahead(&hub);
         let Some(subscriber) = &mut self.subscriber else { return Ok(Next::Done) };
         if hub.stopped || subscriber.inlet.is_gone() {
             return Ok(Next::Done);
         }
         let Some(lone) = hub.alone.get_mut(&subscriber.id) else { return Ok(Next::Done) };
         lone.tell_ended(subscriber, Epoch(u64::MAX));
-        // With no end before it to be told, the next rows need not wait for one: a stretch may be larger than what the job
-        // holds of rows that it must not take yet.
-        let first = lone.cuts.front().map_or(open, |cut| cut.epoch);
-        if lone.cuts.front().is_none_or(|cut| !cut.splits.is_empty()) && self.skipped < first {
-            self.skipped = first;
-            subscriber.inlet.skip_to(first);
+        // When the end of a cut is known, every end before it was told: its rows, which may be more than what the job holds of
+        // rows that it must not take yet, need not wait for one.
+        if let Some(cut) = lone.cuts.front().filter(|cut| !cut.splits.is_empty() && cut.close.is_some())
+            && self.skipped < cut.epoch
+        {
+            self.skipped = cut.epoch;
+            subscriber.inlet.skip_to(cut.epoch);
         }
         if let Some(cut) = lone.cuts.iter().find(|cut| !cut.splits.is_empty()) {
             let (epoch, splits) = (cut.epoch, cut.splits.clone());
