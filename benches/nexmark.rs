@@ -175,9 +175,29 @@ fn seconds(sorted: &[f64]) -> f64 {
 /// Compares what both hold. A sink keeps nothing, so a view of the same rows stands for it.
 fn check(query: &Query, files: &Files) {
     let Some((ours, theirs)) = &query.compared else { return };
-    let mine = fingerprint(&ours::contents(query, ours, files));
-    let reference = fingerprint(&theirs::contents(theirs, files));
-    assert_eq!(mine, reference, "{}: rows and hash of ours and theirs differ", query.name);
+    let (ours, theirs) = (ours::contents(query, ours, files), theirs::contents(theirs, files));
+    let (mine, reference) = (fingerprint(&ours), fingerprint(&theirs));
+    if mine == reference {
+        return;
+    }
+    let [mine, reference] = [texts(&ours), texts(&theirs)];
+    println!("{}: {} rows of ours, {} of theirs", query.name, mine.len(), reference.len());
+    println!("ours alone: {:#?}", mine.difference(&reference).take(5).collect::<Vec<_>>());
+    println!("theirs alone: {:#?}", reference.difference(&mine).take(5).collect::<Vec<_>>());
+    panic!("{}: ours and theirs differ", query.name);
+}
+
+/// The rows as texts.
+fn texts(batches: &[RecordBatch]) -> std::collections::BTreeSet<String> {
+    let mut rows = std::collections::BTreeSet::new();
+    for batch in batches {
+        let columns: Vec<ArrayRef> = batch.columns().iter().map(comparable).collect();
+        for row in 0..batch.num_rows() {
+            let cell = |column: &ArrayRef| arrow::util::display::array_value_to_string(column, row).expect("a text");
+            rows.insert(columns.iter().map(cell).collect::<Vec<_>>().join(" | "));
+        }
+    }
+    rows
 }
 
 /// Rows, and a hash of them that does not depend on their order.

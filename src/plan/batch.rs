@@ -11,6 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::asof::{expand_asof, find_asof};
 use super::grouping::expand_empty_sets;
 use super::lookup::find_lookups;
+use super::partition_keys::expand_partition_keys;
 use super::relation::RelationSource;
 use super::repeat::expand_repeats;
 use super::subquery::rewrite_predicates;
@@ -28,7 +29,7 @@ pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider
 pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
     let plan = expand_asof(find_asof(find_lookups(plan, true)?)?).map_err(internal)?;
     let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_unnest);
-    let windows = windows.and_then(expand_empty_sets).map_err(internal)?;
+    let windows = windows.and_then(expand_empty_sets).and_then(expand_partition_keys).map_err(internal)?;
     let expanded = rewrite_predicates(windows).map_err(internal)?;
     let mut failure = None;
     let bound = expanded.transform_up_with_subqueries(|plan| {

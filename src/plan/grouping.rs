@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ExprSchema, Result as PlanResult, ScalarValue, plan_datafusion_err};
 use datafusion::logical_expr::expr::{Alias, Case};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
@@ -45,15 +45,50 @@ pub(super) fn sets(group: &[Expr]) -> PlanResult<Option<(Vec<&Expr>, Vec<Set>)>>
     Ok(Some((keys, found)))
 }
 
-/// `plan` with every grouping() as a CASE over the number of the set, which our expressions have.
+/// `plan` with every grouping() as a CASE over the number of the set, which our expressions have, and every grouping set
+/// over columns.
 pub fn resolve_grouping(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     let resolved = plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(|call| grouping(call).is_some()) => {
             Ok(Transformed::yes(resolve(aggregate)?))
         }
+        LogicalPlan::Aggregate(aggregate) if has_computed_keys(&aggregate)? => {
+            Ok(Transformed::yes(LogicalPlan::Aggregate(over_columns(aggregate)?)))
+        }
         other => Ok(Transformed::no(other)),
     })?;
     Ok(resolved.data)
+}
+
+/// Whether a grouping set has a key that is not a column.
+fn has_computed_keys(aggregate: &Aggregate) -> PlanResult<bool> {
+    match aggregate.group_expr.as_slice() {
+        [Expr::GroupingSet(_)] => {
+            let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
+            Ok(keys.iter().any(|key| !matches!(key, Expr::Column(_))))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// `aggregate` with its computed keys as columns of a projection below it: what rewrites a key (types, constants) then keeps
+/// its name, where in a grouping set it would name the sets as a whole.
+fn over_columns(aggregate: Aggregate) -> PlanResult<Aggregate> {
+    let keys: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr)?.into_iter().cloned().collect();
+    let named = |key: &Expr| Column::new_unqualified(key.schema_name().to_string());
+    let computed = keys.iter().filter(|key| !matches!(key, Expr::Column(_)));
+    let columns = aggregate.input.schema().columns().into_iter().map(Expr::Column);
+    let below: Vec<Expr> = columns.chain(computed.map(|key| key.clone().alias(named(key).name))).collect();
+    let input = LogicalPlanBuilder::from(Arc::unwrap_or_clone(aggregate.input)).project(below)?.build()?;
+    let sets = aggregate.group_expr.into_iter().map(|set| {
+        let replaced = set.transform_down(|expr| match keys.contains(&expr) {
+            true if matches!(expr, Expr::Column(_)) => Ok(Transformed::no(expr)),
+            true => Ok(Transformed::new(Expr::Column(named(&expr)), true, TreeNodeRecursion::Jump)),
+            false => Ok(Transformed::no(expr)),
+        });
+        replaced.map(|replaced| replaced.data)
+    });
+    Aggregate::try_new(Arc::new(input), sets.collect::<PlanResult<Vec<_>>>()?, aggregate.aggr_expr)
 }
 
 /// The arguments, if `expr` is a call of grouping().
@@ -88,7 +123,10 @@ fn resolve(aggregate: Aggregate) -> PlanResult<LogicalPlan> {
             }
         }
     }
-    let grouped = Aggregate::try_new(Arc::clone(&aggregate.input), aggregate.group_expr, kept)?;
+    let mut grouped = Aggregate::try_new(Arc::clone(&aggregate.input), aggregate.group_expr, kept)?;
+    if has_computed_keys(&grouped)? {
+        grouped = over_columns(grouped)?;
+    }
     Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(LogicalPlan::Aggregate(grouped)))?))
 }
 

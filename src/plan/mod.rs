@@ -15,6 +15,7 @@ mod lookup;
 mod lower;
 mod optimize;
 mod outputs;
+mod partition_keys;
 mod point;
 mod proctime;
 mod relation;

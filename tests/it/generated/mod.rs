@@ -116,10 +116,11 @@ impl Round {
     }
 
     async fn create(&mut self, db: &Db, range: std::ops::Range<usize>) {
-        for view in &self.views[range] {
+        for i in range {
+            let view = &self.views[i];
             self.log.push(view.sql.clone());
             if let Err(error) = db.try_rows(&view.sql).await {
-                panic!("{}\n{}", view.sql, crate::harness::describe(&error));
+                panic!("{}\n\n{}\n{}", self.script(i), view.sql, crate::harness::describe(&error));
             }
         }
     }
@@ -151,18 +152,23 @@ impl Round {
         }
     }
 
-    fn report(&self, i: usize, epoch: usize, found: &Rows, expected: &Rows) -> ! {
-        let faults = "look at ms_faults too";
+    /// What was said to the server so far, without the views that the `i`th does not read.
+    fn script(&self, i: usize) -> String {
         let needed = self.views[i].needs(&self.views);
         let is_of_another =
             |line: &&String| self.views.iter().any(|view| !needed.contains(&view.name) && view.sql == **line);
         let script: Vec<&String> = self.log.iter().filter(|line| !is_of_another(line)).collect();
         let script: Vec<String> = script.into_iter().map(|line| format!("{line};")).collect();
+        script.join("\n")
+    }
+
+    fn report(&self, i: usize, epoch: usize, found: &Rows, expected: &Rows) -> ! {
+        let faults = "look at ms_faults too";
         let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).take(10).collect();
         let surplus: Vec<_> = found.iter().filter(|row| !expected.contains(row)).take(10).collect();
         panic!(
             "{}\n\nafter epoch {epoch}: {} rows found, {} expected ({faults})\nmissing: {missing:#?}\nsurplus: {surplus:#?}\nview: {}",
-            script.join("\n"),
+            self.script(i),
             found.len(),
             expected.len(),
             self.views[i].sql
