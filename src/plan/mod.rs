@@ -7,6 +7,7 @@
 mod asof;
 mod batch;
 mod build;
+mod correlated;
 mod during;
 mod first_rows;
 mod grouping;

@@ -27,6 +27,7 @@ use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::optimizer::OptimizerContext;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 
+use super::correlated::join_correlated;
 use super::single::SingleRow;
 
 /// `plan` with predicates over sub-queries made of `EXISTS` and scalar sub-queries.
@@ -36,7 +37,7 @@ pub(super) fn rewrite_predicates(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     }
     let plan = plan.transform_up_with_subqueries(memberships)?.data;
     let plan = RewriteSetComparison::new().rewrite(plan, &OptimizerContext::new())?.data;
-    Ok(plan.transform_up_with_subqueries(predicates)?.data)
+    join_correlated(plan.transform_up_with_subqueries(predicates)?.data)
 }
 
 /// `plan` with every uncorrelated scalar sub-query as a join with its one row.
@@ -237,6 +238,19 @@ fn equal_rows(subquery: &Subquery, expr: &Expr, outer: &DFSchema) -> PlanResult<
     Ok(subquery_of(LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(equal)?.build()?))
 }
 
+/// `plan` over another input, with the columns of `schema`.
+pub(super) fn over_input(plan: LogicalPlan, input: LogicalPlan, schema: &DFSchema) -> PlanResult<LogicalPlan> {
+    let plan = plan.with_new_exprs(plan.expressions(), vec![input])?;
+    if plan.schema().logically_equivalent_names_and_types(schema) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().columns().into_iter().zip(schema.iter());
+    let named = columns
+        .map(|(column, (qualifier, field))| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()));
+    let named: Vec<Expr> = named.collect();
+    LogicalPlanBuilder::from(plan).project(named)?.build()
+}
+
 /// Joins rows with the one row of each scalar sub-query that their expressions name.
 struct Singles {
     count: usize,
@@ -298,15 +312,7 @@ impl Singles {
         let inputs = plan.inputs();
         let input = inputs.first().ok_or_else(|| plan_datafusion_err!("expressions over no input"))?;
         let input = LogicalPlanBuilder::from((*input).clone()).cross_join(rows)?.build()?;
-        let plan = plan.with_new_exprs(plan.expressions(), vec![input])?;
-        if plan.schema().logically_equivalent_names_and_types(&schema) {
-            return Ok(Transformed::yes(plan));
-        }
-        let columns = plan.schema().columns().into_iter().zip(schema.iter());
-        let named = columns
-            .map(|(column, (qualifier, field))| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()));
-        let named: Vec<Expr> = named.collect();
-        Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(named)?.build()?))
+        Ok(Transformed::yes(over_input(plan, input, &schema)?))
     }
 
     /// Replaces uncorrelated scalar sub-queries by columns, and gathers their rows as one.

@@ -123,7 +123,12 @@ impl ExprPlanner for PostgresOperators {
         }
         if let Some(name) = of_container(&raw.op, &left, &right) {
             let call: Arc<_> = IrUdf::new(name, Template::Native(name.to_owned())).into_udf();
-            return Ok(PlannerResult::Planned(call.call(vec![raw.left, raw.right])));
+            let documents = raw.op == BinaryOperator::StringConcat;
+            let read = |operand, other: &DataType| match documents && *other == DataType::LargeBinary {
+                true => adopt(operand, other),
+                false => Ok(operand),
+            };
+            return Ok(PlannerResult::Planned(call.call(vec![read(raw.left, &right)?, read(raw.right, &left)?])));
         }
         let Some(op) = arithmetic(&raw.op) else { return Ok(PlannerResult::Original(raw)) };
         let number = |ty: &DataType| SqlType::from_arrow(ty).is_ok_and(|ty| ty.is_numeric());

@@ -2,6 +2,7 @@
 //!
 //! `MILLSTREAM_SEED` repeats a run, `MILLSTREAM_QUERIES` says how many queries; what was covered is printed.
 
+mod called;
 mod oracle;
 mod over;
 mod query;
@@ -81,6 +82,10 @@ impl Round {
         for table in &self.tables {
             self.log.push(table.create_sql());
             db.run(&table.create_sql()).await;
+        }
+        for (_, sql) in called::FUNCTIONS {
+            self.log.push(sql.into());
+            db.run(sql).await;
         }
         // Some views begin over empty tables, the others are filled from what is there.
         let early = self.views.len() / 2;

@@ -15,6 +15,7 @@ use millstream::plan::for_batch;
 use millstream::sql::{BindMode, Binder, Statement, parse};
 use millstream::types::{Schema, SqlType};
 
+use super::called::FUNCTIONS;
 use super::query::View;
 use super::tables::Table;
 
@@ -37,6 +38,12 @@ impl Oracle {
             relation.primary_key = table.key.clone();
             relation.sql = table.create_sql();
             catalog.create(relation).unwrap();
+        }
+        for (signature, sql) in FUNCTIONS {
+            let id = catalog.allocate_relation();
+            let mut function = Relation::new(id, signature, RelationKind::Function, Schema::default());
+            function.sql = sql.to_string();
+            catalog.create(function).unwrap();
         }
         let mut plans = Vec::new();
         for view in views {

@@ -89,6 +89,10 @@ pub enum Feature {
     Series,
     LateralLeft,
     ListedRows,
+    SqlFunction,
+    Jsonb,
+    MergedStar,
+    CorrelatedRange,
 }
 
 impl Feature {
@@ -165,6 +169,10 @@ impl Feature {
         Feature::Series,
         Feature::LateralLeft,
         Feature::ListedRows,
+        Feature::SqlFunction,
+        Feature::Jsonb,
+        Feature::MergedStar,
+        Feature::CorrelatedRange,
     ];
 }
 
@@ -276,7 +284,7 @@ pub struct Generator {
 }
 
 /// Kinds of queries, each with a place in the round.
-const KINDS: usize = 21;
+const KINDS: usize = 23;
 
 impl Generator {
     pub fn new(tables: &[Table]) -> Generator {
@@ -320,6 +328,7 @@ impl Generator {
             14..=16 => return self.top(random, i),
             17 | 18 => return self.over(random, i),
             20 => self.spread(random),
+            21 | 22 => self.called(random),
             _ => return self.union(random, i),
         };
         if draft.reads.iter().any(|name| name.starts_with('v')) {
