@@ -217,14 +217,14 @@ fn fingerprint(batches: &[RecordBatch]) -> (usize, u64) {
 }
 
 /// A column whose types and digits may differ between the two: sums and averages are numeric with us, BIGINT or DOUBLE
-/// with them. Numbers are compared to nine digits.
+/// with them. Numbers are compared to nine digits, moved a little lest one that ends in 5 there be rounded both ways.
 fn comparable(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Utf8View | DataType::LargeUtf8 => cast(column, &DataType::Utf8).expect("text"),
         ty if ty.is_numeric() => {
             let numbers = cast(column, &DataType::Float64).expect("a number");
             let numbers = arrow::array::AsArray::as_primitive::<Float64Type>(&numbers);
-            let digits = numbers.iter().map(|number| number.map(|number| format!("{number:.8e}")));
+            let digits = numbers.iter().map(|number| number.map(|number| format!("{:.8e}", number * (1.0 + 1e-12))));
             std::sync::Arc::new(digits.collect::<arrow::array::StringArray>())
         }
         _ => ArrayRef::clone(column),

@@ -143,10 +143,27 @@ pub(super) fn outgrown(buffer: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     rows: BTreeMap<Box<[u8]>, Count>,
-    /// Rows whose DIRTY flag was set since the last cut; may name rows that went, or one row twice.
-    dirty: Vec<Box<[u8]>>,
+    dirty: Dirty,
     bytes: usize,
 }
+
+/// Which rows have their DIRTY flag set.
+#[derive(Debug)]
+enum Dirty {
+    /// These; may name rows that went, or one row twice.
+    Listed(Vec<Box<[u8]>>),
+    /// Too many to list: all rows are looked at.
+    Many,
+}
+
+impl Default for Dirty {
+    fn default() -> Self {
+        Dirty::Listed(Vec::new())
+    }
+}
+
+/// More than one row in so many is changed: looking at all of them costs less than finding each.
+const MANY_ONE_IN: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Count {
@@ -165,10 +182,10 @@ impl Tree {
         while at < buffer.len() {
             let packed = read_at(buffer, at);
             let row: Box<[u8]> = buffer[at + HEAD..packed.place.end].into();
-            if packed.flags & DIRTY != 0 {
-                tree.dirty.push(row.clone());
-            }
             tree.bytes += row.len() + TREE_ROW;
+            if packed.flags & DIRTY != 0 {
+                tree.note_dirty(&row);
+            }
             tree.rows.insert(row, Count { weight: packed.weight, flags: packed.flags });
             at = packed.place.end;
         }
@@ -181,7 +198,10 @@ impl Tree {
 
     /// About how many bytes it holds.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.dirty.capacity() * 32
+        match &self.dirty {
+            Dirty::Listed(rows) => self.bytes + rows.capacity() * 32,
+            Dirty::Many => self.bytes,
+        }
     }
 
     pub(super) fn weight(&self, row: &[u8]) -> i64 {
@@ -229,22 +249,28 @@ impl Tree {
     }
 
     fn note_dirty(&mut self, row: &[u8]) {
-        self.dirty.push(row.into());
-        if self.dirty.len() > 2 * self.rows.len() + 64 {
-            self.dirty.sort_unstable();
-            self.dirty.dedup();
-            let rows = &self.rows;
-            self.dirty.retain(|row| rows.get(row).is_some_and(|count| count.flags & DIRTY != 0));
+        let Dirty::Listed(dirty) = &mut self.dirty else { return };
+        dirty.push(row.into());
+        if dirty.len() > self.rows.len() / MANY_ONE_IN + 64 {
+            self.dirty = Dirty::Many;
         }
     }
 
     pub(super) fn take_dirty(&mut self, mut each: impl FnMut(&[u8], i64)) {
-        for row in std::mem::take(&mut self.dirty) {
-            if let Some(count) = self.rows.get_mut(&row)
-                && count.flags & DIRTY != 0
-            {
+        let mut take = |row: &[u8], count: &mut Count| {
+            if count.flags & DIRTY != 0 {
                 count.flags = STORED;
-                each(&row, count.weight);
+                each(row, count.weight);
+            }
+        };
+        match std::mem::take(&mut self.dirty) {
+            Dirty::Many => self.rows.iter_mut().for_each(|(row, count)| take(row, count)),
+            Dirty::Listed(dirty) => {
+                for row in dirty {
+                    if let Some(count) = self.rows.get_mut(&row) {
+                        take(&row, count);
+                    }
+                }
             }
         }
     }

@@ -46,6 +46,16 @@ pub enum Keeping {
     },
 }
 
+impl Keeping {
+    /// The types of the kept rows; `None` if there are none.
+    pub fn row(&self) -> Option<&[SqlType]> {
+        match self {
+            Keeping::Accumulator => None,
+            Keeping::Distinct { row } | Keeping::Extreme { row, .. } | Keeping::Multiset { row } => Some(row),
+        }
+    }
+}
+
 /// The calls of one GROUP BY, compiled.
 #[derive(Clone, Debug)]
 pub struct Aggregates {
@@ -61,6 +71,9 @@ pub(super) struct Call {
     value: usize,
     strict: usize,
     filter: Option<Compiled>,
+    /// What the columns and the filter were compiled from.
+    read: Vec<(Expr, bool, bool)>,
+    counted: Option<Expr>,
     /// The type of the first argument.
     pub argument_type: SqlType,
     pub ty: SqlType,
@@ -127,6 +140,18 @@ impl Aggregates {
     /// What each call needs beside its accumulator.
     pub fn keeping(&self) -> Vec<Keeping> {
         self.calls.iter().map(|call| call.keeping.clone()).collect()
+    }
+
+    /// The first call that keeps the rows that `call` keeps (the same columns of the same rows): perhaps itself.
+    pub fn keeps_as(&self, call: usize) -> usize {
+        let mine = &self.calls[call];
+        let same = |other: &Call| {
+            other.keeping.row() == mine.keeping.row()
+                && (other.value, other.strict) == (mine.value, mine.strict)
+                && other.read == mine.read
+                && other.counted == mine.counted
+        };
+        self.calls.iter().position(same).unwrap_or(call)
     }
 
     /// The type of each call's result.
@@ -202,23 +227,25 @@ impl Call {
         if ty != call.ty {
             return Err(Error::internal(format!("aggregate {call} gives {ty}, its plan says {}", call.ty)));
         }
-        let mut columns = Vec::new();
+        let (mut columns, mut read) = (Vec::new(), Vec::new());
         if !function.is_ordered_set() && function.method() != Method::Sums {
             for order in &call.order {
                 let expr = Compiled::new(&order.expr, input)?;
                 columns.push(ColumnOf { expr, descending: order.descending, nulls_first: order.nulls_first });
+                read.push((order.expr.clone(), order.descending, order.nulls_first));
             }
         }
         let value = columns.len();
-        let read = if function.is_ordered_set() { 1 } else { call.args.len() };
-        for (arg, wanted) in call.args.iter().zip(&wanted).take(read) {
+        let args = if function.is_ordered_set() { 1 } else { call.args.len() };
+        for (arg, wanted) in call.args.iter().zip(&wanted).take(args) {
             let arg = if arg.ty(input)? == *wanted { arg.clone() } else { arg.clone().cast(wanted.clone()) };
             columns.push(ColumnOf { expr: Compiled::new(&arg, input)?, descending: false, nulls_first: false });
+            read.push((arg, false, false));
         }
         let strict = match function {
             _ if function.takes_null() => 0,
             AggregateFunction::StringAgg => 1,
-            _ => read,
+            _ => args,
         };
         let row: Vec<SqlType> = columns
             .iter()
@@ -234,7 +261,8 @@ impl Call {
         let filter = call.filter.as_ref().map(|filter| Compiled::new(filter, input)).transpose()?;
         let argument_type = wanted.first().cloned().unwrap_or(SqlType::BigInt);
         let fold = Fold::of(call, &row, value)?;
-        Ok(Call { function, columns, value, strict, filter, argument_type, ty, keeping, row, fold })
+        let counted = call.filter.clone();
+        Ok(Call { function, columns, value, strict, filter, read, counted, argument_type, ty, keeping, row, fold })
     }
 
     pub fn state(&self) -> State {

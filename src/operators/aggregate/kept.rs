@@ -1,4 +1,5 @@
-//! The rows that calls keep per group beside their accumulators: their changes in the open epoch.
+//! The rows that calls keep per group beside their accumulators: their changes in the open epoch. Calls over the same rows
+//! (five percentiles of one column) keep them once.
 //!
 //! An epoch's weights are added up per (group, row) before the state's Bag sees them: within an epoch a row may be
 //! taken back before it was put in.
@@ -28,13 +29,19 @@ enum Purpose {
     Fold,
 }
 
-/// One call's kept rows.
-pub(super) struct Kept {
-    /// Which call.
-    pub call: usize,
-    /// Its Bag among the operator's tables: group key, row → weight.
-    pub table: usize,
+/// A call that reads kept rows.
+#[derive(Clone, Copy)]
+struct User {
+    call: usize,
     purpose: Purpose,
+}
+
+/// The kept rows of one call or of several.
+pub(super) struct Kept {
+    /// Their Bag among the operator's tables: group key, row → weight.
+    pub table: usize,
+    /// The calls; at least one.
+    users: Vec<User>,
     codec: RowCodec,
     /// (group, row) pairs changed in this epoch.
     pairs: Groups,
@@ -45,9 +52,11 @@ pub(super) struct Kept {
     ids: Vec<u32>,
 }
 
-/// What the pairs of a range of groups do to the call's accumulators; nothing is changed by finding out.
+/// What the pairs of a range of groups do to the accumulators of each call; nothing is changed by finding out.
+pub(super) struct Effects(Vec<Effect>);
+
 #[derive(Default)]
-pub(super) struct Effects {
+struct Effect {
     /// DISTINCT: rows that appear (+1) or disappear (-1), and in which slot (within the range).
     pairs: Vec<u32>,
     weights: Vec<i64>,
@@ -58,35 +67,40 @@ pub(super) struct Effects {
 }
 
 impl Kept {
-    /// For `call`, with table number `table`; `None` if it needs nothing beside its accumulator.
-    pub fn new(call: usize, table: usize, keeping: &Keeping) -> Option<Kept> {
-        let (row, purpose) = match keeping {
-            Keeping::Accumulator => return None,
-            Keeping::Distinct { row } => (row, Purpose::Distinct),
-            Keeping::Extreme { row, last } => (row, Purpose::Edge { last: *last }),
-            Keeping::Multiset { row } => (row, Purpose::Fold),
-        };
+    /// For no call yet, with table number `table` of `row`s.
+    pub fn new(table: usize, row: &[SqlType]) -> Kept {
         let column = |ty: &SqlType| Column { name: "kept".to_owned(), ty: ty.clone(), nullable: row.len() > 1 };
         let mut schema = Schema::new(vec![Column { name: "group".to_owned(), ty: SqlType::BigInt, nullable: false }]);
         schema.columns.extend(row.iter().map(column));
-        Some(Kept {
-            call,
+        Kept {
             table,
-            purpose,
-            codec: RowCodec::new(row.clone()),
+            users: Vec::new(),
+            codec: RowCodec::new(row.to_vec()),
             pairs: Groups::new(&schema, None),
             slots: Vec::new(),
             weights: Vec::new(),
             sorted: Vec::new(),
             ids: Vec::new(),
-        })
+        }
+    }
+
+    /// Serves `call` too.
+    pub fn serve(&mut self, call: usize, keeping: &Keeping) {
+        let purpose = match keeping {
+            Keeping::Accumulator => return,
+            Keeping::Distinct { .. } => Purpose::Distinct,
+            Keeping::Extreme { last, .. } => Purpose::Edge { last: *last },
+            Keeping::Multiset { .. } => Purpose::Fold,
+        };
+        self.users.push(User { call, purpose });
     }
 
     /// Takes in a batch: row `i` belongs to group `groups[i]`.
     pub fn update(&mut self, arguments: &Arguments, groups: &[u32], weights: &Weights) -> Result<()> {
-        let columns = arguments.columns(self.call);
+        let call = self.users[0].call;
+        let columns = arguments.columns(call);
         let rows: Vec<u64> =
-            (0..groups.len()).filter(|&row| arguments.counts(self.call, row)).map(|row| row as u64).collect();
+            (0..groups.len()).filter(|&row| arguments.counts(call, row)).map(|row| row as u64).collect();
         let slots = Int64Array::from_iter_values(rows.iter().map(|&row| i64::from(groups[row as usize])));
         let mut keyed: Vec<ArrayRef> = vec![Arc::new(slots)];
         match rows.len() == groups.len() {
@@ -163,8 +177,7 @@ impl Kept {
         (aggregates, new): (&Aggregates, &Accumulators),
         shows: Option<&[bool]>,
     ) -> Result<Effects> {
-        let mut effects = Effects::default();
-        let mut gone = Vec::new();
+        let (mut turned, mut signs, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for &pair in self.range(from, to) {
             let weight = self.weights[pair as usize];
             let before = bag.weight(keys.row(self.slot(pair, from)), self.row(pair))?;
@@ -172,64 +185,70 @@ impl Kept {
             if after < 0 {
                 return Err(Error::internal("a value was taken back from a group more often than it was put in"));
             }
-            match self.purpose {
-                Purpose::Distinct if (before > 0) != (after > 0) => {
-                    effects.pairs.push(pair);
-                    effects.weights.push(if after > 0 { 1 } else { -1 });
-                }
-                Purpose::Edge { .. } if after == 0 => gone.push(pair),
-                Purpose::Distinct | Purpose::Edge { .. } | Purpose::Fold => {}
+            if (before > 0) != (after > 0) {
+                turned.push(pair);
+                signs.push(if after > 0 { 1 } else { -1 });
+            }
+            if after == 0 {
+                gone.push(pair);
             }
         }
-        match self.purpose {
-            Purpose::Distinct => {}
-            Purpose::Edge { .. } => self.edges(&gone, from, (aggregates, new), &mut effects)?,
-            Purpose::Fold => match shows {
-                Some(shows) => effects.replaced.extend((0..(to - from) as u32).filter(|&slot| shows[slot as usize])),
-                None => {
-                    let changed = self.range(from, to).iter().filter(|&&pair| self.weights[pair as usize] != 0);
-                    effects.replaced.extend(changed.map(|&pair| self.slot(pair, from) as u32));
-                    effects.replaced.dedup();
-                }
-            },
-        }
-        Ok(effects)
+        let effect = |user: &User| match user.purpose {
+            Purpose::Distinct => Ok(Effect { pairs: turned.clone(), weights: signs.clone(), ..Effect::default() }),
+            Purpose::Edge { .. } => self.edges(user.call, &gone, from, (aggregates, new)),
+            Purpose::Fold => {
+                let mut replaced: Vec<u32> = match shows {
+                    Some(shows) => (0..(to - from) as u32).filter(|&slot| shows[slot as usize]).collect(),
+                    None => {
+                        let changed = self.range(from, to).iter().filter(|&&pair| self.weights[pair as usize] != 0);
+                        changed.map(|&pair| self.slot(pair, from) as u32).collect()
+                    }
+                };
+                replaced.dedup();
+                Ok(Effect { replaced, ..Effect::default() })
+            }
+        };
+        self.users.iter().map(effect).collect::<Result<_>>().map(Effects)
     }
 
     /// Finds the slots whose first (or last) row goes, and how deep the next one may lie: behind all that go.
     fn edges(
         &self,
+        call: usize,
         gone: &[u32],
         from: usize,
         (aggregates, new): (&Aggregates, &Accumulators),
-        effects: &mut Effects,
-    ) -> Result<()> {
+    ) -> Result<Effect> {
+        let mut effect = Effect::default();
         if gone.is_empty() {
-            return Ok(());
+            return Ok(effect);
         }
-        let values = aggregates.edge(self.call, &self.columns(gone)?)?;
+        let values = aggregates.edge(call, &self.columns(gone)?)?;
         let mut at = 0;
         // Pairs come by slot.
         for same in gone.chunk_by(|a, b| self.slot(*a, from) == self.slot(*b, from)) {
             let slot = self.slot(same[0], from);
-            if (at..at + same.len()).any(|row| new.holds(self.call, slot, &values, row)) {
-                effects.replaced.push(slot as u32);
-                effects.depths.push(same.len() as u32 + 1);
+            if (at..at + same.len()).any(|row| new.holds(call, slot, &values, row)) {
+                effect.replaced.push(slot as u32);
+                effect.depths.push(same.len() as u32 + 1);
             }
             at += same.len();
         }
-        Ok(())
+        Ok(effect)
     }
 
     /// The reads needed before [`Kept::apply`]: of the rows in which answers are found.
-    pub fn missing_rows(&self, bag: &BagTable, keys: &EncodedRows, effects: &Effects) -> Option<Read> {
-        let mut whole = EncodedRows::with_capacity(effects.replaced.len(), 0);
-        effects.replaced.iter().for_each(|&slot| whole.push(keys.row(slot as usize)));
-        match self.purpose {
-            Purpose::Distinct => None,
-            Purpose::Edge { last } => bag.missing_ends(&whole, &effects.depths, last),
-            Purpose::Fold => bag.missing(&whole),
-        }
+    pub fn missing_rows(&self, bag: &BagTable, keys: &EncodedRows, effects: &Effects) -> Vec<Read> {
+        let reads = self.users.iter().zip(&effects.0).filter_map(|(user, effect)| {
+            let mut whole = EncodedRows::with_capacity(effect.replaced.len(), 0);
+            effect.replaced.iter().for_each(|&slot| whole.push(keys.row(slot as usize)));
+            match user.purpose {
+                Purpose::Distinct => None,
+                Purpose::Edge { last } => bag.missing_ends(&whole, &effect.depths, last),
+                Purpose::Fold => bag.missing(&whole),
+            }
+        });
+        reads.collect()
     }
 
     /// Changes the bag, and the accumulators by what that means for them.
@@ -244,19 +263,24 @@ impl Kept {
         for &pair in self.range(from, to) {
             bag.add(keys.row(self.slot(pair, from)), self.row(pair), self.weights[pair as usize])?;
         }
-        if !effects.pairs.is_empty() {
-            let slots: Vec<u32> = effects.pairs.iter().map(|&pair| self.slot(pair, from) as u32).collect();
-            let weights = Weights::from_vec(effects.weights.clone());
-            new.update_call(self.call, &self.columns(&effects.pairs)?, &slots, &weights)?;
+        for (user, effect) in self.users.iter().zip(&effects.0) {
+            if !effect.pairs.is_empty() {
+                let slots: Vec<u32> = effect.pairs.iter().map(|&pair| self.slot(pair, from) as u32).collect();
+                let weights = Weights::from_vec(effect.weights.clone());
+                new.update_call(user.call, &self.columns(&effect.pairs)?, &slots, &weights)?;
+            }
+            match user.purpose {
+                Purpose::Distinct => {}
+                Purpose::Edge { last } => {
+                    self.next_edges(bag, keys, (user.call, &effect.replaced, last), (aggregates, new))?;
+                }
+                Purpose::Fold => fold(user.call, bag, keys, &effect.replaced, (aggregates, new))?,
+            }
         }
-        match self.purpose {
-            Purpose::Distinct => Ok(()),
-            Purpose::Edge { last } => self.next_edges(bag, keys, &effects.replaced, last, (aggregates, new)),
-            Purpose::Fold => self.fold(bag, keys, &effects.replaced, (aggregates, new)),
-        }
+        Ok(())
     }
 
-    /// Has answers worked out anew for `slots`, whose keys are rows of `keys`; nothing where they are not.
+    /// Has the answers that are always worked out anew worked out for `slots`, whose keys are rows of `keys`.
     pub fn fold(
         &self,
         bag: &BagTable,
@@ -264,22 +288,15 @@ impl Kept {
         slots: &[u32],
         (aggregates, new): (&Aggregates, &mut Accumulators),
     ) -> Result<()> {
-        if slots.is_empty() || self.purpose != Purpose::Fold {
-            return Ok(());
-        }
-        let mut folding = aggregates.folding(self.call)?;
-        for &slot in slots {
-            folding.group(bag.rows(keys.row(slot as usize))?.filter(|&(_, weight)| weight > 0))?;
-        }
-        new.replace(self.call, slots, &folding.finish()?)
+        let mut folds = self.users.iter().filter(|user| user.purpose == Purpose::Fold);
+        folds.try_for_each(|user| fold(user.call, bag, keys, slots, (aggregates, new)))
     }
 
     fn next_edges(
         &self,
         bag: &BagTable,
         keys: &EncodedRows,
-        slots: &[u32],
-        last: bool,
+        (call, slots, last): (usize, &[u32], bool),
         (aggregates, new): (&Aggregates, &mut Accumulators),
     ) -> Result<()> {
         if slots.is_empty() {
@@ -295,7 +312,24 @@ impl Kept {
             none.push(found.is_none());
             rows.push(found.map_or_else(|| nothing.row(0), |(row, _)| row));
         }
-        let values = aggregates.edge(self.call, &self.codec.decode(rows)?)?;
-        new.replace(self.call, slots, &nullif(&values, &BooleanArray::from(none))?)
+        let values = aggregates.edge(call, &self.codec.decode(rows)?)?;
+        new.replace(call, slots, &nullif(&values, &BooleanArray::from(none))?)
     }
+}
+
+fn fold(
+    call: usize,
+    bag: &BagTable,
+    keys: &EncodedRows,
+    slots: &[u32],
+    (aggregates, new): (&Aggregates, &mut Accumulators),
+) -> Result<()> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    let mut folding = aggregates.folding(call)?;
+    for &slot in slots {
+        folding.group(bag.rows(keys.row(slot as usize))?.filter(|&(_, weight)| weight > 0))?;
+    }
+    new.replace(call, slots, &folding.finish()?)
 }

@@ -10,7 +10,7 @@
 //! | table | kind | order | key | row or value |
 //! |---|---|---|---|---|
 //! | 0 `groups` | Map; Ordered if windows close | none; the window's end | group key | the accumulators, see `functions/aggregate` |
-//! | 1… `values_{call}` | Bag | | group key | what the call orders by and its arguments, for calls that keep them |
+//! | 1… `values_{call}` | Bag | | group key | what the call orders by and its arguments, for calls that keep them; one for all calls over the same |
 //!
 //! Sums and counts are added to and taken from. Min, max, first and last read one end of their kept rows, when theirs
 //! goes. What can only be worked out anew (percentiles, mode, string_agg) goes once per epoch through all kept rows of
@@ -36,7 +36,7 @@ use super::instant::time_of;
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, Operator, Output};
 use crate::base::{Error, Result};
-use crate::functions::{Accumulators, Aggregates, Keeping};
+use crate::functions::{Accumulators, Aggregates};
 use crate::state::{OperatorState, TableSpec};
 use crate::types::{DeltaBatch, RowCodec, SqlType, Watermark, Weights};
 use groups::Groups;
@@ -61,12 +61,12 @@ impl AggregateSpec {
             None => TableSpec::map("groups", keys.clone(), Vec::new()),
             Some(place) => TableSpec::ordered("groups", vec![keys[place].clone()], keys.clone(), Vec::new()),
         }];
-        for (call, keeping) in self.aggregates()?.keeping().into_iter().enumerate() {
-            match keeping {
-                Keeping::Accumulator => {}
-                Keeping::Distinct { row } | Keeping::Extreme { row, .. } | Keeping::Multiset { row } => {
-                    tables.push(TableSpec::bag(format!("values_{call}"), keys.clone(), row));
-                }
+        let aggregates = self.aggregates()?;
+        for (call, keeping) in aggregates.keeping().iter().enumerate() {
+            if aggregates.keeps_as(call) == call
+                && let Some(row) = keeping.row()
+            {
+                tables.push(TableSpec::bag(format!("values_{call}"), keys.clone(), row.to_vec()));
             }
         }
         Ok(tables)
@@ -75,9 +75,18 @@ impl AggregateSpec {
     pub(super) fn build(&self) -> Result<Aggregate> {
         let output = self.output()?;
         let aggregates = self.aggregates()?;
-        let mut kept = Vec::new();
+        let mut kept: Vec<Kept> = Vec::new();
+        let mut places = Vec::new();
         for (call, keeping) in aggregates.keeping().iter().enumerate() {
-            kept.extend(Kept::new(call, GROUPS + 1 + kept.len(), keeping));
+            places.push(kept.len());
+            let Some(row) = keeping.row() else { continue };
+            let first = aggregates.keeps_as(call);
+            if first == call {
+                kept.push(Kept::new(GROUPS + 1 + kept.len(), row));
+            } else {
+                places[call] = places[first];
+            }
+            kept[places[call]].serve(call, keeping);
         }
         let keys = self.key_schema();
         Ok(Aggregate {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::base::random::Random;
-use crate::functions::{AggregateCall, AggregateFunction, BinaryOp, Expr, FloatBits, Literal, Order, Value};
+use crate::functions::{AggregateCall, AggregateFunction, BinaryOp, Expr, FloatBits, Keeping, Literal, Order, Value};
 use crate::operators::workbench::{Case, Moment, RandomRows, ZSet, run_cases, run_scripts, schema};
 use crate::operators::{MAIN_PORT, OperatorSpec, fault_schema};
 use crate::types::Schema;

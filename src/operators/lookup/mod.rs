@@ -1,7 +1,7 @@
 //! `lookup`: each left row beside the right rows of its key as they are when it comes: `FOR SYSTEM_TIME AS OF PROCTIME()`.
 //!
 //! ```text
-//!  on_delta       both sides ─▶ gathered by key
+//!  on_delta       both sides ─▶ gathered by key; a left side that never retracts stays as it came
 //!  on_epoch_end   the epoch's changes of the right side take effect; then each left row that came is looked up once,
 //!                 and one that goes takes with it what it was shown beside
 //! ```
@@ -13,6 +13,7 @@
 //! | 0 `right` | Bag | the key | the right row's other columns |
 //! | 1 `shown` | Bag; only if left rows are taken back | the key | see `shown`: the left row, when it came, what it was shown beside |
 
+mod arrivals;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use super::{EpochEnd, Flow, MAIN_PORT, Operator, Output, SLICE_ROWS};
 use crate::base::{Error, Result};
 use crate::state::{OperatorState, TableSpec};
 use crate::types::{DeltaBatch, EncodedRows, Epoch, Schema};
+use arrivals::{Arrivals, Rights};
 use shown::Shown;
 
 const LEFT: usize = 0;
@@ -110,6 +112,7 @@ impl LookupSpec {
         };
         Ok(Lookup {
             sides: [side(LEFT, "lookup", &self.left)?, side(RIGHT, "lookup", &self.right)?],
+            arrivals: Arrivals::default(),
             output: self.output().arrow(),
             phase: Phase::Filling,
             spec: self.clone(),
@@ -135,6 +138,8 @@ enum Phase {
 pub(super) struct Lookup {
     spec: LookupSpec,
     sides: [Side; 2],
+    /// The left rows, if they are never taken back.
+    arrivals: Arrivals,
     output: SchemaRef,
     phase: Phase,
 }
@@ -181,9 +186,14 @@ impl Operator for Lookup {
         if port == LEFT && self.spec.append_only && (0..batch.len()).any(|row| batch.weights.get(row) < 0) {
             return Err(Error::internal("operator \"lookup\" of an append-only input was given a retraction"));
         }
-        let (keys, rows) = side.codec.encode(&found.rows)?;
-        side.gathered.add(&keys, &rows, &found.weights)?;
-        state.hold(self.sides.iter().map(|side| side.gathered.bytes()).sum());
+        if port == LEFT && self.spec.append_only {
+            let keys = side.codec.encode_keys(&found.rows)?;
+            self.arrivals.push(found, keys);
+        } else {
+            let (keys, rows) = side.codec.encode(&found.rows)?;
+            side.gathered.add(&keys, &rows, &found.weights)?;
+        }
+        state.hold(self.sides.iter().map(|side| side.gathered.bytes()).sum::<usize>() + self.arrivals.bytes());
         Ok(Flow::Done)
     }
 
@@ -203,6 +213,9 @@ impl Operator for Lookup {
             && from < self.sides[LEFT].gathered.touched().len()
         {
             return self.look_up_slice(from, end.epoch, state, out);
+        }
+        if !self.arrivals.is_empty() {
+            return self.look_up_arrivals(state, out);
         }
         self.sides.iter_mut().for_each(|side| side.gathered.clear());
         state.hold(0);
@@ -230,7 +243,21 @@ impl Lookup {
         Ok(Flow::More)
     }
 
-    /// Looks up the next left rows.
+    /// Looks up the next left rows of those that are never taken back.
+    fn look_up_arrivals(&mut self, state: &mut OperatorState, out: &mut Output) -> Result<Flow> {
+        let bag = state.bag(RIGHTS)?;
+        if let Some(read) = bag.missing(&self.arrivals.keys()) {
+            return Ok(Flow::Fetch(vec![read]));
+        }
+        let codec = &self.sides[RIGHT].codec;
+        let rights = Rights { bag, codec, outer: self.spec.outer, output: &self.output };
+        if let Some(shown) = self.arrivals.look_up(&rights)? {
+            out.emit(MAIN_PORT, shown);
+        }
+        Ok(Flow::More)
+    }
+
+    /// Looks up the next left rows of those that may be taken back.
     fn look_up_slice(
         &mut self,
         from: usize,
@@ -243,9 +270,7 @@ impl Lookup {
         let slice = &gathered.touched()[from..to];
         let keys = gathered.keys(slice);
         let mut reads: Vec<_> = state.bag(RIGHTS)?.missing(&keys).into_iter().collect();
-        if !self.spec.append_only {
-            reads.extend(state.bag(SHOWN)?.missing(&keys));
-        }
+        reads.extend(state.bag(SHOWN)?.missing(&keys));
         if !reads.is_empty() {
             return Ok(Flow::Fetch(reads));
         }
@@ -258,9 +283,7 @@ impl Lookup {
             for (left, weight) in gathered.changes(touched) {
                 if weight > 0 {
                     pairs.push(key, left, &rights, weight, self.spec.outer);
-                    if !self.spec.append_only {
-                        state.bag(SHOWN)?.add(key, &Shown::encode(left, epoch, &rights)?, weight)?;
-                    }
+                    state.bag(SHOWN)?.add(key, &Shown::encode(left, epoch, &rights)?, weight)?;
                 } else {
                     self.take_back(key, left, -weight, state, &mut pairs)?;
                 }

@@ -36,6 +36,31 @@ impl Gathered {
         Ok(())
     }
 
+    /// How many rows are held.
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Keeps of each partition the first rows, until they add up to `count`. For rows without retractions, of which those
+    /// behind can never be among the first `count` again.
+    pub fn keep_first(&mut self, count: i64) {
+        self.sort();
+        let mut kept = Gathered::default();
+        for &touched in &self.touched {
+            let mut before = 0i64;
+            for (row, weight) in self.changes(touched) {
+                if before >= count {
+                    break;
+                }
+                before = before.saturating_add(weight);
+                kept.keys.push(self.key(touched));
+                kept.rows.push(row);
+                kept.weights.push(weight);
+            }
+        }
+        *self = kept;
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         self.keys.bytes()

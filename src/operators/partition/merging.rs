@@ -12,6 +12,9 @@ pub(in crate::operators) const ROWS: usize = 0;
 /// Partitions whose rows are asked for at once.
 const PARTITIONS_AT_ONCE: usize = 1024;
 
+/// Rows gathered before those that cannot be shown are looked for; few in tests, that they come there too.
+const TRIM_ROWS: usize = if cfg!(test) { 4 } else { 32_768 };
+
 /// What an operator does with the partitions that changed.
 pub(in crate::operators) trait Merge {
     /// Merges the changes of a slice's partitions, whose rows are in memory. Returns how many it has merged: all, or
@@ -48,6 +51,8 @@ pub(in crate::operators) struct Merging {
     phase: Phase,
     /// The first touched partition that is still to be merged.
     next: usize,
+    /// Rows that the last [`Merging::trim`] has left.
+    trimmed: usize,
 }
 
 impl Merging {
@@ -62,6 +67,16 @@ impl Merging {
         self.gathered.add(keys, rows, weights)?;
         state.hold(self.gathered.bytes());
         Ok(())
+    }
+
+    /// Forgets rows behind the first `count` of their partition, once many have come. For input without retractions.
+    pub fn trim(&mut self, count: u64, state: &mut OperatorState) {
+        if self.gathered.len() < TRIM_ROWS.max(self.trimmed.saturating_mul(2)) {
+            return;
+        }
+        self.gathered.keep_first(i64::try_from(count).unwrap_or(i64::MAX));
+        self.trimmed = self.gathered.len();
+        state.hold(self.gathered.bytes());
     }
 
     /// One call of `on_epoch_end` for `operator`.
@@ -83,6 +98,7 @@ impl Merging {
                 flow @ (Flow::More | Flow::Fetch(_)) => return Ok(flow),
             }
             self.gathered.clear();
+            self.trimmed = 0;
             state.hold(0);
             self.phase = Phase::Closing;
         }

@@ -138,13 +138,19 @@ impl PartitionCodec {
         self.order.iter().flat_map(|(_, codec)| codec.types()).chain(self.rest_codec.types()).cloned().collect()
     }
 
+    /// The keys of a batch's rows.
+    pub fn encode_keys(&self, batch: &RecordBatch) -> Result<EncodedRows> {
+        let columns: Vec<ArrayRef> = self.partition.iter().map(|&column| Arc::clone(batch.column(column))).collect();
+        self.key_codec.encode_rows(&columns, batch.num_rows())
+    }
+
     /// Keys and rows of state, one per row of the batch.
     pub fn encode(&self, batch: &RecordBatch) -> Result<(EncodedRows, EncodedRows)> {
         let count = batch.num_rows();
         let columns = |indices: &[usize]| -> Vec<ArrayRef> {
             indices.iter().map(|&column| Arc::clone(batch.column(column))).collect()
         };
-        let keys = self.key_codec.encode_rows(&columns(&self.partition), count)?;
+        let keys = self.encode_keys(batch)?;
         let rests = self.rest_codec.encode_rows(&columns(&self.rest), count)?;
         let encode = |(key, codec): &(OrderKey, RowCodec)| codec.encode_rows(&columns(&[key.column]), count);
         let orders = self.order.iter().map(encode).collect::<Result<Vec<_>>>()?;

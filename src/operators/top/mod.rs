@@ -157,6 +157,9 @@ impl Operator for Top {
         }
         let (keys, rows) = self.codec.encode(&batch.rows)?;
         self.merging.add(&keys, &rows, &batch.weights, state)?;
+        if self.spec.append_only && self.spec.rank == Rank::RowNumber && self.spec.upto < u64::MAX {
+            self.merging.trim(self.spec.upto, state);
+        }
         Ok(Flow::Done)
     }
 
