@@ -246,6 +246,13 @@ impl Graph {
         self.nodes.iter().any(Node::follows_clock)
     }
 
+    /// Whether what it shows depends on when its rows came.
+    pub fn follows_arrival(&self) -> bool {
+        let by_arrival =
+            |kind: &NodeKind| matches!(kind, NodeKind::Operator(OperatorSpec::Lookup(_) | OperatorSpec::Proctime(_)));
+        self.nodes.iter().any(|node| by_arrival(&node.kind))
+    }
+
     /// A graph of `nodes` in today's version.
     pub fn new(nodes: Vec<Node>) -> Self {
         Graph { version: GRAPH_VERSION, nodes }

@@ -304,12 +304,20 @@ impl Coordinator {
     }
 
     /// A job of which no checkpoint holds anything is filled anew after a crash, as of then. A sink that leaves its first
-    /// contents out would leave out what changed meanwhile: its CREATE is answered when a checkpoint holds it.
+    /// contents out would leave out what changed meanwhile, and what depends on when a row came would see it come then:
+    /// their CREATE is answered when a checkpoint holds them. (Not that of what reads a source: filling may never end.)
     fn is_forgettable(&self, id: JobId) -> bool {
         let Some(job) = self.jobs.get(&id).filter(|job| job.is_live() && job.checkpointed.is_none()) else {
             return false;
         };
-        job.graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink(spec) if spec.changes_only))
+        let changes_only =
+            job.graph.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Sink(spec) if spec.changes_only));
+        let reads_source = || {
+            let jobs = self.progress.ancestors(id);
+            let mut inputs = jobs.iter().filter_map(|job| self.jobs.get(job)).flat_map(|job| &job.inputs);
+            inputs.any(|input| self.sources.contains_key(&input.relation))
+        };
+        changes_only || job.graph.follows_arrival() && !reads_source()
     }
 }
 
