@@ -165,7 +165,7 @@ impl Script<'_> {
                 self.notices(&notices);
                 self.table(schema, rows).await
             }
-            Outcome::CopyOut { schema, rows, format } => self.lines(schema, rows, format).await,
+            Outcome::CopyOut { schema, rows, format, .. } => self.lines(schema, rows, format).await,
             Outcome::CopyIn { .. } => {
                 Err(Error::unsupported("COPY FROM STDIN has no client here that could send rows")
                     .with_hint("Write INSERT, or make a source over the file."))

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::base::scram::Verifier;
 use crate::base::{Error, Result, SessionSettings, sqlstate};
-use crate::types::{Schema, SqlType};
+use crate::types::{Schema, SqlType, Told};
 
 /// Gives sessions.
 #[async_trait]
@@ -119,10 +119,12 @@ impl fmt::Debug for Statement {
 }
 
 /// What is known of a statement before it runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Prepared {
     /// The type of each parameter, `$1` first.
     pub parameters: Vec<SqlType>,
+    /// What clients are told of parameters whose type says less.
+    pub told: Told,
     /// The rows it will give; none for a statement that gives none (also COPY … TO STDOUT).
     pub columns: Option<Schema>,
 }
@@ -138,6 +140,8 @@ pub enum Outcome {
         schema: Schema,
         /// The rows.
         rows: RowStream,
+        /// Whether they are the changes of a relation, which never end.
+        follows: bool,
         /// The command tag.
         tag: Tag,
         /// Notices to be sent before the rows.
@@ -149,6 +153,8 @@ pub enum Outcome {
         schema: Schema,
         /// The rows.
         rows: RowStream,
+        /// Whether they are the changes of a relation, which never end.
+        follows: bool,
         /// How they are written.
         format: CopyFormat,
     },
@@ -208,8 +214,6 @@ pub enum Directive {
         hold: bool,
         /// In binary.
         binary: bool,
-        /// Whether the rows never end: what is there is given, and the first row waited for.
-        follows: bool,
         /// What gives the rows.
         statement: Statement,
     },

@@ -130,6 +130,7 @@ impl SqlChecker for Checker {
             | Sql::Describe(_)
             | Sql::Flush
             | Sql::WaitFor(_)
+            | Sql::Refresh(_)
             | Sql::Set(_)
             | Sql::Reset(_)
             | Sql::Begin

@@ -2,7 +2,7 @@
 //! numbers; it is stricter than the real one: it panics when a position or parameter is not as the contract says.
 //!
 //! `SELECT n` gives the numbers below n · `TYPES` a row of every type and one of NULLs · `ECHO $1` its parameter ·
-//! `TRICKLE` one row, then nothing for ever · `HANG` never ends · `FLOOD` rows without end · `STUBBORN` does not heed its
+//! `TRICKLE`, `FOLLOW` one row, then nothing for ever · `HANG` never ends · `FLOOD` rows without end · `STUBBORN` does not heed its
 //! token · `FAIL` an error with all its parts · `PANIC` a bug · `COPY`, `COPY CSV`, `COPY TRICKLE` · `SET a = b` · `SHOW a` ·
 //! `BEGIN`, `COMMIT` · `NOTE` a notice.
 
@@ -158,12 +158,12 @@ impl FakeSession {
         let alive = Alive::new(&self.alive);
         let first = stream::iter([Ok(batch)]).chain(then);
         let rows = first.inspect(move |_| assert!(alive.0.load(Ordering::SeqCst) > 0)).boxed();
-        Outcome::Rows { schema, rows, tag: Tag::Counted("SELECT"), notices: Vec::new() }
+        Outcome::Rows { schema, rows, follows: false, tag: Tag::Counted("SELECT"), notices: Vec::new() }
     }
 
     fn copy(&self, outcome: Outcome, format: CopyFormat) -> Outcome {
         match outcome {
-            Outcome::Rows { schema, rows, .. } => Outcome::CopyOut { schema, rows, format },
+            Outcome::Rows { schema, rows, follows, .. } => Outcome::CopyOut { schema, rows, follows, format },
             other => other,
         }
     }
@@ -175,7 +175,7 @@ impl FakeSession {
 
     fn columns(&self, words: &[&str]) -> Option<Schema> {
         match words {
-            ["SELECT", _] | ["TRICKLE" | "FLOOD"] => Some(numbers("n", []).0),
+            ["SELECT", _] | ["TRICKLE" | "FOLLOW" | "FLOOD"] => Some(numbers("n", []).0),
             ["TYPES"] => Some(every_type().0),
             ["ECHO", _] => Some(Schema::new(vec![Column::new("echo", SqlType::Varchar)])),
             ["SHOW", name] => Some(Schema::new(vec![Column::new(*name, SqlType::Varchar)])),
@@ -207,6 +207,12 @@ impl FakeSession {
                 self.rows(text("echo", value), stream::empty().boxed())
             }
             ["TRICKLE"] => self.rows(numbers("n", [1]), stream::pending().boxed()),
+            ["FOLLOW"] => match self.rows(numbers("n", [1]), stream::pending().boxed()) {
+                Outcome::Rows { schema, rows, notices, .. } => {
+                    Outcome::Rows { schema, rows, follows: true, tag: Tag::Counted("SUBSCRIBE"), notices }
+                }
+                other => other,
+            },
             ["FLOOD"] => self.flood(),
             ["HANG"] => {
                 let _alive = Alive::new(&self.alive);
@@ -242,8 +248,8 @@ impl FakeSession {
                 let (name, value) = self.settings.show(name)?;
                 let shown = text(name, value);
                 match self.rows(shown, stream::empty().boxed()) {
-                    Outcome::Rows { schema, rows, notices, .. } => {
-                        Outcome::Rows { schema, rows, tag: Tag::Plain("SHOW"), notices }
+                    Outcome::Rows { schema, rows, follows, notices, .. } => {
+                        Outcome::Rows { schema, rows, follows, tag: Tag::Plain("SHOW"), notices }
                     }
                     other => other,
                 }
@@ -282,7 +288,11 @@ impl SqlSession for FakeSession {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let count = words.iter().filter(|word| word.starts_with('$')).count();
         let given = |i: usize| parameters.get(i).cloned().flatten().unwrap_or(SqlType::Varchar);
-        Ok(Prepared { parameters: (0..count).map(given).collect(), columns: self.columns(&words) })
+        Ok(Prepared {
+            parameters: (0..count).map(given).collect(),
+            columns: self.columns(&words),
+            ..Prepared::default()
+        })
     }
 
     async fn execute(

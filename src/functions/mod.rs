@@ -39,6 +39,7 @@ pub use expr::{BinaryOp, Expr, Test};
 pub use fault::{Evaluated, Fault, Faults, Reason};
 pub use literal::{Digits, FloatBits, Literal, Value};
 pub use refused::why as refused_function;
+pub(crate) use scalar::exists as is_native;
 
 #[cfg(test)]
 mod tests;

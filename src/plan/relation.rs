@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 
 use crate::catalog::Relation;
+use crate::catalog::postgres::arrow_schema;
 
 /// What a table scan of a logical plan reads. Takes no filters (DataFusion's own source takes them all, and drops them
 /// from the plan), and gives the plan of a view to be inlined.
@@ -20,7 +21,7 @@ pub struct RelationSource {
 impl RelationSource {
     /// A scan of `relation`.
     pub fn new(relation: Arc<Relation>) -> Self {
-        let arrow = relation.columns.arrow();
+        let arrow = arrow_schema(&relation);
         RelationSource { relation, arrow, inlined: None }
     }
 

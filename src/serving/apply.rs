@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Column, DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
+use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
@@ -99,7 +100,8 @@ fn all_in_memory(plan: &LogicalPlan) -> PlanResult<bool> {
             let provider = source_as_provider(&scan.source).ok();
             all &= provider.is_some_and(|provider| {
                 let provider: &dyn std::any::Any = provider.as_ref();
-                provider.is::<MemTable>()
+                // What a recursive query has found so far is in memory too.
+                provider.is::<MemTable>() || provider.is::<CteWorkTable>()
             });
         }
         Ok(TreeNodeRecursion::Continue)

@@ -104,6 +104,8 @@ pub enum Statement {
     Flush,
     /// `WAIT FOR x, ...`.
     WaitFor(Vec<Name>),
+    /// `REFRESH MATERIALIZED VIEW x`: waits for it, as it is kept up to date.
+    Refresh(Name),
     /// `SET name = value`.
     Set(Set),
     /// `RESET name`, `RESET ALL` (`None`).
@@ -413,7 +415,7 @@ pub struct Update {
     pub returning: Option<Vec<ast::SelectItem>>,
 }
 
-/// `DELETE FROM table [WHERE ...]`.
+/// `DELETE FROM table [WHERE ...]`, or `TRUNCATE table`.
 #[derive(Clone, Debug)]
 pub struct Delete {
     /// Which table.
@@ -424,6 +426,8 @@ pub struct Delete {
     pub selection: Option<ast::Expr>,
     /// `RETURNING`.
     pub returning: Option<Vec<ast::SelectItem>>,
+    /// Whether it was written TRUNCATE, and is answered so.
+    pub truncates: bool,
 }
 
 /// `SUBSCRIBE TO relation [WITH (...)] [AS OF epoch]`.

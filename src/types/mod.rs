@@ -23,5 +23,5 @@ pub use key_group::{KEY_GROUPS, key_group, key_hash, worker_of};
 pub use position::{Position, SplitId};
 pub use reason::Reason;
 pub use row::{EncodedRows, RowCodec};
-pub use schema::{Column, Schema, SqlType};
+pub use schema::{Column, Schema, SqlType, Told};
 pub use watermark::Watermark;

@@ -1,5 +1,6 @@
 //! Schemas: named, typed columns, and how each SQL type lies in Arrow.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -226,12 +227,19 @@ impl Column {
 pub struct Schema {
     /// In the order in which rows carry them.
     pub columns: Vec<Column>,
+    /// What clients are told of columns that are more to PostgreSQL than their [`SqlType`].
+    #[serde(skip)]
+    pub told: Told,
 }
+
+/// PostgreSQL's numbers of types, by the place of the column or parameter: of those whose [`SqlType`] says less (`oid` is kept
+/// as bigint). Only what a client asks for has any.
+pub type Told = BTreeMap<usize, u32>;
 
 impl Schema {
     /// A schema of `columns`.
     pub fn new(columns: Vec<Column>) -> Self {
-        Schema { columns }
+        Schema { columns, told: Told::new() }
     }
 
     /// The Arrow schema: a field per column.
@@ -250,7 +258,7 @@ impl Schema {
                 nullable: field.is_nullable(),
             })
         });
-        Ok(Schema { columns: columns.collect::<Result<_>>()? })
+        Ok(Schema::new(columns.collect::<Result<_>>()?))
     }
 
     /// The place of the column called `name`.
@@ -265,6 +273,6 @@ impl Schema {
 
     /// The columns at `indices`, in that order. An index outside the schema is skipped.
     pub fn project(&self, indices: &[usize]) -> Schema {
-        Schema { columns: indices.iter().filter_map(|&i| self.columns.get(i).cloned()).collect() }
+        Schema::new(indices.iter().filter_map(|&i| self.columns.get(i).cloned()).collect())
     }
 }

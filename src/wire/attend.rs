@@ -5,13 +5,14 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use super::messages;
 use super::socket::{Incoming, Socket};
 use crate::base::Result;
-use crate::engine::{CancelReason, CancelToken};
+use crate::engine::{CancelReason, CancelToken, Notice};
 
 /// How long a cancelled statement may go on before it is dropped: it may be about to finish, or to say more.
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
@@ -24,8 +25,10 @@ pub struct Guard {
     pub deadline: Option<Instant>,
     /// Pause between heartbeats.
     pub heartbeat: Duration,
-    /// The heartbeat: a parameter and its present value.
-    pub beat: (&'static str, String),
+    /// The heartbeat that no client shows: a parameter and its present value.
+    pub quiet: (&'static str, String),
+    /// Whether the session wants notices.
+    pub notices: bool,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -37,6 +40,11 @@ impl Guard {
             self.token.cancel(CancelReason::Timeout);
         }
         self.token.check()
+    }
+
+    fn beat(&self, output: &mut BytesMut) {
+        let (name, value) = &self.quiet;
+        messages::parameter_status(output, name, value);
     }
 
     /// Returns when the statement's time is up.
@@ -73,6 +81,25 @@ pub async fn stopped(stopping: &watch::Receiver<bool>) {
 /// Waits for `work` under `guard`. Output is written meanwhile. When the statement has to end, `work` gets
 /// a moment to finish by itself and is then dropped.
 pub async fn attend<T>(socket: &mut Socket, guard: &Guard, work: impl Future<Output = Result<T>>) -> Result<T> {
+    wait(socket, guard, work, |output| guard.beat(output)).await
+}
+
+/// As [`attend`], for the next change of a relation. The heartbeat is a notice: a program sees that its idle subscription lives.
+pub async fn follow<T>(socket: &mut Socket, guard: &Guard, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let notice = Notice::new("no change since the last message; the subscription goes on");
+    let beat = |output: &mut BytesMut| match guard.notices {
+        true => messages::notice(output, &notice),
+        false => guard.beat(output),
+    };
+    wait(socket, guard, work, beat).await
+}
+
+async fn wait<T>(
+    socket: &mut Socket,
+    guard: &Guard,
+    work: impl Future<Output = Result<T>>,
+    beat: impl Fn(&mut BytesMut),
+) -> Result<T> {
     let mut work = pin!(work);
     let (incoming, mut outgoing) = socket.split();
     let mut interrupted = pin!(guard.interrupted(incoming));
@@ -88,10 +115,7 @@ pub async fn attend<T>(socket: &mut Socket, guard: &Guard, work: impl Future<Out
                     guard.token.cancel(CancelReason::Disconnected);
                 }
             }
-            _ = heartbeat.tick(), if !waiting => {
-                let (name, value) = &guard.beat;
-                messages::parameter_status(outgoing.output, name, value);
-            }
+            _ = heartbeat.tick(), if !waiting => beat(outgoing.output),
         }
     };
     match timeout(CANCEL_GRACE, &mut work).await {

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes as dt;
 use bytes::{BufMut, BytesMut};
 
-use super::pg_type::oid;
+use super::pg_type::{oid, told};
 use super::text;
 use crate::base::{Error, Result};
 use crate::types::SqlType;
@@ -53,6 +53,10 @@ pub enum Column<'a> {
     Jsonb(&'a LargeBinaryArray),
     /// An array, its elements and their number in the catalog.
     Array(&'a ListArray, Box<Column<'a>>, u32),
+    /// Numbers of objects.
+    Oid(&'a Int64Array),
+    /// `int2vector` or `oidvector`, its elements and their number in the catalog.
+    Vector(&'a ListArray, Box<Column<'a>>, u32),
     /// A row, its fields and their numbers in the catalog.
     Row(&'a StructArray, Vec<(u32, Column<'a>)>),
 }
@@ -70,6 +74,27 @@ impl<'a> Column<'a> {
         Column::downcast(array, ty).ok_or_else(|| {
             Error::internal(format!("column of type {ty} arrived as Arrow {}", array.data_type()))
                 .with_detail(format!("Expected Arrow {}.", ty.arrow()))
+        })
+    }
+
+    /// The same, told as PostgreSQL's type of number `told`.
+    pub(super) fn told(array: &'a ArrayRef, ty: &SqlType, told: Option<u32>) -> Result<Column<'a>> {
+        let column = Column::new(array, ty)?;
+        Ok(match (told, column) {
+            (Some(told::OID), Column::BigInt(array)) => Column::Oid(array),
+            (Some(told::OIDS), Column::Array(list, elements, _)) => Column::Array(list, elements.as_oids(), told::OID),
+            (Some(told::OID_VECTOR), Column::Array(list, elements, _)) => {
+                Column::Vector(list, elements.as_oids(), told::OID)
+            }
+            (Some(told::INT2_VECTOR), Column::Array(list, elements, oid)) => Column::Vector(list, elements, oid),
+            (_, column) => column,
+        })
+    }
+
+    fn as_oids(self) -> Box<Column<'a>> {
+        Box::new(match self {
+            Column::BigInt(array) => Column::Oid(array),
+            other => other,
         })
     }
 
@@ -113,7 +138,7 @@ impl<'a> Column<'a> {
             Column::Boolean(array) => array,
             Column::SmallInt(array) => array,
             Column::Int(array) => array,
-            Column::BigInt(array) => array,
+            Column::BigInt(array) | Column::Oid(array) => array,
             Column::Real(array) => array,
             Column::Double(array) => array,
             Column::Decimal(array, _) => array,
@@ -125,7 +150,7 @@ impl<'a> Column<'a> {
             Column::Interval(array) => array,
             Column::Uuid(array) => array,
             Column::Jsonb(array) => array,
-            Column::Array(array, ..) => array,
+            Column::Array(array, ..) | Column::Vector(array, ..) => array,
             Column::Row(array, _) => array,
         }
     }
@@ -145,7 +170,7 @@ impl<'a> Column<'a> {
             Column::Boolean(array) => out.write_str(if array.value(row) { "t" } else { "f" }),
             Column::SmallInt(array) => write!(out, "{}", array.value(row)),
             Column::Int(array) => write!(out, "{}", array.value(row)),
-            Column::BigInt(array) => write!(out, "{}", array.value(row)),
+            Column::BigInt(array) | Column::Oid(array) => write!(out, "{}", array.value(row)),
             Column::Real(array) => text::real(array.value(row), out),
             Column::Double(array) => text::double(array.value(row), out),
             Column::Decimal(array, scale) => {
@@ -165,6 +190,13 @@ impl<'a> Column<'a> {
             Column::Uuid(array) => write_value(array, row, out),
             Column::Jsonb(array) => write_value(array, row, out),
             Column::Array(array, ..) => write_value(array, row, out),
+            Column::Vector(array, elements, _) => {
+                for (place, element) in elements_of(array, row).enumerate() {
+                    out.put_slice(if place > 0 { b" " } else { b"" });
+                    elements.write_text(element, out);
+                }
+                Ok(())
+            }
             Column::Row(array, _) => write_value(array, row, out),
         };
     }
@@ -179,6 +211,8 @@ impl<'a> Column<'a> {
             Column::SmallInt(array) => out.put_i16(array.value(row)),
             Column::Int(array) => out.put_i32(array.value(row)),
             Column::BigInt(array) => out.put_i64(array.value(row)),
+            // Their numbers have 32 bits.
+            Column::Oid(array) => out.put_u32(array.value(row) as u32),
             Column::Real(array) => out.put_f32(array.value(row)),
             Column::Double(array) => out.put_f64(array.value(row)),
             Column::Decimal(array, scale) => {
@@ -205,7 +239,8 @@ impl<'a> Column<'a> {
                 out.put_u8(JSONB_VERSION);
                 let _ = write_value(array, row, out);
             }
-            Column::Array(array, elements, oid) => binary_array(array, elements, *oid, row, out),
+            Column::Array(array, elements, oid) => binary_array(array, elements, *oid, 1, row, out),
+            Column::Vector(array, elements, oid) => binary_array(array, elements, *oid, 0, row, out),
             Column::Row(_, fields) => {
                 out.put_i32(fields.len() as i32);
                 for (oid, field) in fields {
@@ -237,6 +272,7 @@ impl<'a> Column<'a> {
             Column::SmallInt(_)
                 | Column::Int(_)
                 | Column::BigInt(_)
+                | Column::Oid(_)
                 | Column::Real(_)
                 | Column::Double(_)
                 | Column::Decimal(..)
@@ -244,17 +280,22 @@ impl<'a> Column<'a> {
     }
 }
 
-/// PostgreSQL's binary array: how many dimensions, whether NULLs are in it, the number of the elements' type; per
-/// dimension its length and lower bound; then each element behind its length. An empty array has no dimension.
-fn binary_array(array: &ListArray, elements: &Column<'_>, oid: u32, row: usize, out: &mut BytesMut) {
+/// The places of the elements of an array among all elements.
+fn elements_of(array: &ListArray, row: usize) -> std::ops::Range<usize> {
     let offset = |index: usize| array.value_offsets().get(index).map_or(0, |&offset| offset as usize);
-    let range = offset(row)..offset(row + 1);
+    offset(row)..offset(row + 1)
+}
+
+/// PostgreSQL's binary array: how many dimensions, whether NULLs are in it, the number of the elements' type; per
+/// dimension its length and lower bound (0 in vectors); then each element behind its length. An empty array has no dimension.
+fn binary_array(array: &ListArray, elements: &Column<'_>, oid: u32, lower: i32, row: usize, out: &mut BytesMut) {
+    let range = elements_of(array, row);
     out.put_i32(i32::from(!range.is_empty()));
     out.put_i32(i32::from(range.clone().any(|element| elements.is_null(element))));
     out.put_u32(oid);
     if !range.is_empty() {
         out.put_i32(range.len() as i32);
-        out.put_i32(1);
+        out.put_i32(lower);
     }
     range.for_each(|element| elements.write_sized(element, out));
 }

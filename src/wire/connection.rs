@@ -169,16 +169,19 @@ impl Connection {
 
     /// Sends notices that the session wants to see.
     pub(super) fn notices(&mut self, notices: &[Notice]) {
-        let least = self.session.settings().show("client_min_messages").map_or("notice", |(_, value)| value);
-        let (wants_notices, wants_warnings) = (!matches!(least, "warning" | "error"), least != "error");
         for notice in notices {
-            let wanted = match notice.severity {
-                Severity::Notice => wants_notices,
-                Severity::Warning => wants_warnings,
-            };
-            if wanted {
+            if self.wants(notice.severity) {
                 messages::notice(&mut self.socket.output, notice);
             }
+        }
+    }
+
+    /// Whether the session wants to see notices of `severity`.
+    fn wants(&self, severity: Severity) -> bool {
+        let least = self.session.settings().show("client_min_messages").map_or("notice", |(_, value)| value);
+        match severity {
+            Severity::Notice => !matches!(least, "warning" | "error"),
+            Severity::Warning => least != "error",
         }
     }
 
@@ -192,7 +195,8 @@ impl Connection {
             token,
             deadline: settings.statement_timeout().map(|limit| Instant::now() + limit),
             heartbeat: self.shared.settings.heartbeat_interval,
-            beat: ("application_name", name.to_string()),
+            quiet: ("application_name", name.to_string()),
+            notices: self.wants(Severity::Notice),
             stopping: self.shared.stopping.clone(),
         }
     }
@@ -257,7 +261,7 @@ impl Connection {
         }
         let work = self.session.execute(statement, parameters, guard.token.clone());
         match attend(&mut self.socket, guard, work).await? {
-            Outcome::Rows { schema, rows, tag, notices } => {
+            Outcome::Rows { schema, rows, follows, tag, notices } => {
                 self.notices(&notices);
                 let binary = match told {
                     Told::Simple => {
@@ -266,7 +270,7 @@ impl Connection {
                     }
                     Told::Extended(binary) => binary.to_vec(),
                 };
-                let mut cursor = Cursor::new(schema, rows);
+                let mut cursor = Cursor::new(schema, rows, follows);
                 cursor.send(&mut self.socket, guard, &mut DataRows { binary }, None).await?;
                 self.tell_settings();
                 messages::complete(&mut self.socket.output, &tag.text(cursor.sent));
@@ -284,12 +288,12 @@ impl Connection {
 
     /// The rows of a `COPY … TO STDOUT`; other outcomes are not given to it.
     pub(super) async fn copy_out(&mut self, outcome: Outcome, guard: &Guard) -> Result<()> {
-        let Outcome::CopyOut { schema, rows, format } = outcome else { return Ok(()) };
+        let Outcome::CopyOut { schema, rows, follows, format } = outcome else { return Ok(()) };
         messages::copy_out(&mut self.socket.output, schema.columns.len(), format.binary);
         let binary = format.binary;
         let mut lines = CopyLines::new(format);
         lines.header(&schema, &mut self.socket.output);
-        let mut cursor = Cursor::new(schema, rows);
+        let mut cursor = Cursor::new(schema, rows, follows);
         // The first bytes at once: a subscriber learns that it is subscribed.
         drain(&mut self.socket, guard).await?;
         cursor.send(&mut self.socket, guard, &mut lines, None).await?;

@@ -29,8 +29,6 @@ pub struct Portal {
     pub(super) state: PortalState,
     /// Whether it outlives the transaction block.
     pub(super) hold: bool,
-    /// Whether its rows never end.
-    pub(super) follows: bool,
 }
 
 /// How far a portal has come.
@@ -135,7 +133,7 @@ impl Connection {
         let types = oids.iter().map(|&oid| pg_type::from_oid(oid)).collect::<Result<Vec<_>>>()?;
         let mut statements = self.session.parse(sql)?;
         let stored = match (statements.pop(), statements.is_empty()) {
-            (None, _) => Stored { statement: None, prepared: Prepared { parameters: Vec::new(), columns: None } },
+            (None, _) => Stored { statement: None, prepared: Prepared::default() },
             (Some(statement), true) => {
                 let prepared = match self.session.directive(&statement)? {
                     Some(directive) => self.directive_columns(&directive),
@@ -144,7 +142,9 @@ impl Connection {
                         let work = self.session.prepare(&statement, &types);
                         let prepared = attend(&mut self.socket, &guard, work).await;
                         self.rest();
-                        prepared?
+                        let mut prepared = prepared?;
+                        prepared.told.extend(pg_type::declared(oids));
+                        prepared
                     }
                 };
                 Stored { statement: Some(statement), prepared }
@@ -184,14 +184,17 @@ impl Connection {
         let binary = spread(formats, values.len(), "parameter")?;
         let given = types.iter().zip(values).zip(&binary).enumerate();
         let parameters = given
-            .map(|(index, ((ty, value), &binary))| parameters::decode(index + 1, ty, value.as_ref(), binary))
+            .map(|(index, ((ty, value), &binary))| {
+                let told = stored.prepared.told.get(&index).copied();
+                parameters::decode(index + 1, ty, told, value.as_ref(), binary)
+            })
             .collect::<Result<Vec<_>>>()?;
         let columns = stored.prepared.columns.as_ref().map(|schema| schema.columns.len());
         let binary = match columns {
             Some(count) => spread(column_formats, count, "column")?,
             None => Vec::new(),
         };
-        let bound = Portal { stored, parameters, binary, state: PortalState::Bound, hold: false, follows: false };
+        let bound = Portal { stored, parameters, binary, state: PortalState::Bound, hold: false };
         self.portals.insert(portal, bound);
         messages::bind_complete(&mut self.socket.output);
         Ok(())
@@ -202,7 +205,7 @@ impl Connection {
         let (columns, binary): (_, &[bool]) = match target {
             Target::Statement => {
                 let stored = self.statements.get(name).ok_or_else(|| missing_statement(name))?;
-                messages::parameters(out, &stored.prepared.parameters);
+                messages::parameters(out, &stored.prepared);
                 (&stored.prepared.columns, &[])
             }
             Target::Portal => {
@@ -258,7 +261,7 @@ impl Connection {
         }
         let work = self.session.execute(statement, parameters, guard.token.clone());
         match attend(&mut self.socket, guard, work).await? {
-            Outcome::Rows { schema, rows, tag, notices } => {
+            Outcome::Rows { schema, rows, follows, tag, notices } => {
                 let described = stored.prepared.columns.as_ref();
                 if described.is_none_or(|described| described.types() != schema.types()) {
                     return Err(Error::unsupported("cached plan must not change result type")
@@ -266,7 +269,7 @@ impl Connection {
                         .with_hint("Prepare it again."));
                 }
                 self.notices(&notices);
-                self.send(Box::new(Cursor::new(schema, rows)), tag, binary, limit, guard).await
+                self.send(Box::new(Cursor::new(schema, rows, follows)), tag, binary, limit, guard).await
             }
             outcome @ Outcome::CopyOut { .. } => {
                 self.copy_out(outcome, guard).await?;

@@ -44,7 +44,7 @@ impl Connection {
             }
             _ => None,
         };
-        Prepared { parameters: Vec::new(), columns }
+        Prepared { columns, ..Prepared::default() }
     }
 
     /// Does what a statement says of what is kept.
@@ -69,9 +69,8 @@ impl Connection {
                 self.statements.clear();
                 "DEALLOCATE ALL"
             }
-            Directive::Declare { name, hold, binary, follows, statement } => {
-                let kept = Kept { hold, binary, follows };
-                self.declare(name, kept, &statement, guard).await?
+            Directive::Declare { name, hold, binary, statement } => {
+                self.declare(name, Kept { hold, binary }, &statement, guard).await?
             }
             Directive::Fetch { name, count, passes_over } => {
                 return self.fetch(&name, count, passes_over, told, guard).await;
@@ -187,19 +186,18 @@ impl Connection {
                 .with_hint("CLOSE it first, or choose another name."));
         }
         let work = self.session.execute(statement, &[], guard.token.clone());
-        let Outcome::Rows { schema, rows, tag, notices } = attend(&mut self.socket, guard, work).await? else {
+        let Outcome::Rows { schema, rows, follows, tag, notices } = attend(&mut self.socket, guard, work).await? else {
             return Err(Error::internal("the statement of a cursor gave no rows"));
         };
         self.notices(&notices);
         let binary = vec![kept.binary; schema.columns.len()];
-        let prepared = Prepared { parameters: Vec::new(), columns: Some(schema.clone()) };
+        let prepared = Prepared { columns: Some(schema.clone()), ..Prepared::default() };
         let portal = Portal {
             stored: Stored { statement: None, prepared },
             parameters: Vec::new(),
             binary,
-            state: PortalState::Suspended(Box::new(Cursor::new(schema, rows)), tag),
+            state: PortalState::Suspended(Box::new(Cursor::new(schema, rows, follows)), tag),
             hold: kept.hold,
-            follows: kept.follows,
         };
         self.portals.insert(name, portal);
         Ok("DECLARE CURSOR")
@@ -227,7 +225,7 @@ impl Connection {
         portal.state = match std::mem::replace(&mut portal.state, PortalState::Done) {
             PortalState::Suspended(mut cursor, tag) if count != Some(0) => {
                 let before = cursor.sent;
-                cursor.only_ready = portal.follows;
+                cursor.only_ready = cursor.follows;
                 let (mut rows, mut over) = (DataRows { binary }, Over);
                 let writer: &mut dyn RowWriter = if passes_over { &mut over } else { &mut rows };
                 let ended = cursor.send(&mut self.socket, guard, writer, count).await?;
@@ -247,7 +245,6 @@ impl Connection {
 struct Kept {
     hold: bool,
     binary: bool,
-    follows: bool,
 }
 
 fn missing_cursor(name: &str) -> Error {

@@ -10,8 +10,8 @@ use pgwire::messages::{Message, copy, data, extendedquery};
 
 use super::pg_type;
 use crate::base::{Error, ErrorKind};
-use crate::engine::{Notice, Severity, TransactionState};
-use crate::types::{Schema, SqlType};
+use crate::engine::{Notice, Prepared, Severity, TransactionState};
+use crate::types::Schema;
 
 /// The protocol that we speak, as NegotiateProtocolVersion numbers it.
 const PROTOCOL_3_0: i32 = 3 << 16;
@@ -167,8 +167,10 @@ pub fn no_data(out: &mut BytesMut) {
 }
 
 /// ParameterDescription.
-pub fn parameters(out: &mut BytesMut, types: &[SqlType]) {
-    let types = types.iter().map(pg_type::oid).collect();
+pub fn parameters(out: &mut BytesMut, prepared: &Prepared) {
+    let types = prepared.parameters.iter().enumerate();
+    let types =
+        types.map(|(index, ty)| prepared.told.get(&index).copied().unwrap_or_else(|| pg_type::oid(ty))).collect();
     put(out, |out| data::ParameterDescription::new(types).encode(out));
 }
 

@@ -12,15 +12,17 @@ use arrow::datatypes::{Field, IntervalMonthDayNanoType};
 use bytes::{Buf, Bytes};
 
 use super::column::{JSONB_VERSION, Y2000_DAYS, Y2000_US};
+use super::pg_type::told;
 use crate::base::{Error, Result};
 use crate::types::SqlType;
 use crate::types::text::read_column;
 
 /// The parameter `$index` of type `ty`. Text stays text (an array of `Utf8`): the session reads it as SQL would.
-pub fn decode(index: usize, ty: &SqlType, value: Option<&Bytes>, binary: bool) -> Result<ArrayRef> {
+/// `told`: what the client takes the type for.
+pub fn decode(index: usize, ty: &SqlType, told: Option<u32>, value: Option<&Bytes>, binary: bool) -> Result<ArrayRef> {
     let Some(bytes) = value else { return Ok(new_null_array(&ty.arrow(), 1)) };
     if binary {
-        return from_binary(ty, bytes.clone()).ok_or_else(|| {
+        return from_binary(ty, told, bytes.clone()).ok_or_else(|| {
             Error::invalid(format!("incorrect binary data format in bind parameter {index}"))
                 .with_code("22P03")
                 .with_detail(format!("{} bytes are no value of type {ty}.", bytes.len()))
@@ -45,11 +47,14 @@ pub fn decode(index: usize, ty: &SqlType, value: Option<&Bytes>, binary: bool) -
 }
 
 /// A value of PostgreSQL's binary format; none when the bytes are not one.
-pub(super) fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
+pub(super) fn from_binary(ty: &SqlType, told: Option<u32>, mut bytes: Bytes) -> Option<ArrayRef> {
     let array: ArrayRef = match ty {
         SqlType::Boolean => Arc::new(BooleanArray::from(vec![bytes.try_get_u8().ok()? != 0])),
         SqlType::SmallInt => Arc::new(Int16Array::from(vec![bytes.try_get_i16().ok()?])),
         SqlType::Int => Arc::new(Int32Array::from(vec![bytes.try_get_i32().ok()?])),
+        SqlType::BigInt if told == Some(told::OID) => {
+            Arc::new(Int64Array::from(vec![i64::from(bytes.try_get_u32().ok()?)]))
+        }
         SqlType::BigInt => Arc::new(Int64Array::from(vec![bytes.try_get_i64().ok()?])),
         SqlType::Real => Arc::new(Float32Array::from(vec![bytes.try_get_f32().ok()?])),
         SqlType::Double => Arc::new(Float64Array::from(vec![bytes.try_get_f64().ok()?])),
@@ -84,7 +89,7 @@ pub(super) fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
             bytes.clear();
             Arc::new(StringArray::from(vec![text]))
         }
-        SqlType::Array(element) => array(element, &mut bytes)?,
+        SqlType::Array(element) => array(element, (told == Some(told::OIDS)).then_some(told::OID), &mut bytes)?,
         // PostgreSQL takes no anonymous row either.
         SqlType::Row(_) => return None,
     };
@@ -92,7 +97,7 @@ pub(super) fn from_binary(ty: &SqlType, mut bytes: Bytes) -> Option<ArrayRef> {
 }
 
 /// An array of one dimension (see `column.rs`).
-fn array(element: &SqlType, bytes: &mut Bytes) -> Option<ArrayRef> {
+fn array(element: &SqlType, told: Option<u32>, bytes: &mut Bytes) -> Option<ArrayRef> {
     let (dimensions, _nulls, _oid) = (bytes.try_get_i32().ok()?, bytes.try_get_i32().ok()?, bytes.try_get_u32().ok()?);
     let count = match dimensions {
         0 => 0,
@@ -108,7 +113,7 @@ fn array(element: &SqlType, bytes: &mut Bytes) -> Option<ArrayRef> {
             parts.push(new_null_array(&element.arrow(), 1));
             continue;
         };
-        let part = from_binary(element, take(bytes, length)?)?;
+        let part = from_binary(element, told, take(bytes, length)?)?;
         parts.push(match part.as_string_opt::<i32>() {
             // Numerics and documents arrive as their text.
             Some(text) => {
@@ -187,10 +192,13 @@ mod tests {
     fn check(ty: SqlType, array: ArrayRef) {
         let mut bytes = BytesMut::new();
         Column::new(&array, &ty).unwrap().write_binary(0, &mut bytes);
-        let read = decode(1, &ty, Some(&bytes.clone().freeze()), true).unwrap();
+        let read = decode(1, &ty, None, Some(&bytes.clone().freeze()), true).unwrap();
         assert_eq!(&read, &array, "{ty}");
         bytes.truncate(bytes.len() - 1);
-        assert!(matches!(ty, SqlType::Varchar | SqlType::Bytea) || from_binary(&ty, bytes.freeze()).is_none(), "{ty}");
+        assert!(
+            matches!(ty, SqlType::Varchar | SqlType::Bytea) || from_binary(&ty, None, bytes.freeze()).is_none(),
+            "{ty}"
+        );
     }
 
     #[test]
@@ -221,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_objects_have_four_bytes() {
+        let read = decode(1, &SqlType::BigInt, Some(told::OID), Some(&Bytes::from_static(&[0xff, 0, 0, 1])), true);
+        assert_eq!(read.unwrap().as_ref(), &Int64Array::from(vec![0xff00_0001]) as &dyn Array);
+        let oids = SqlType::Array(Box::new(SqlType::BigInt));
+        let array: ArrayRef = read_column(&StringArray::from(vec!["{4294967295,NULL}"]), &oids).unwrap().0;
+        let mut bytes = BytesMut::new();
+        Column::told(&array, &oids, Some(told::OIDS)).unwrap().write_binary(0, &mut bytes);
+        assert_eq!(decode(1, &oids, Some(told::OIDS), Some(&bytes.freeze()), true).unwrap().as_ref(), array.as_ref());
+    }
+
+    #[test]
     fn numerics_become_their_digits() {
         let check = |words: &[u16], expected: Option<&str>| {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
@@ -239,11 +258,11 @@ mod tests {
 
     #[test]
     fn text_stays_text() {
-        let read = decode(1, &SqlType::Int, Some(&Bytes::from_static(b"12")), false).unwrap();
+        let read = decode(1, &SqlType::Int, None, Some(&Bytes::from_static(b"12")), false).unwrap();
         assert_eq!(read.as_ref(), &StringArray::from(vec!["12"]) as &dyn arrow::array::Array);
-        assert_eq!(decode(2, &SqlType::Int, None, false).unwrap().null_count(), 1);
+        assert_eq!(decode(2, &SqlType::Int, None, None, false).unwrap().null_count(), 1);
         assert_eq!(
-            decode(1, &SqlType::Int, Some(&Bytes::from_static(b"\xff")), false).unwrap_err().sqlstate(),
+            decode(1, &SqlType::Int, None, Some(&Bytes::from_static(b"\xff")), false).unwrap_err().sqlstate(),
             "22021"
         );
     }

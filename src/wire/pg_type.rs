@@ -5,7 +5,7 @@ use pgwire::messages::data::FieldDescription;
 
 use crate::base::{Error, Result, sqlstate};
 use crate::types::numeric::Shows;
-use crate::types::{Schema, SqlType};
+use crate::types::{Schema, SqlType, Told};
 
 /// The catalog's number, bytes of a value (-1: varies) and modifier (-1: none) of a type.
 struct PgType {
@@ -45,6 +45,38 @@ fn pg_type(ty: &SqlType) -> PgType {
     PgType { oid: known.oid(), bytes, modifier }
 }
 
+/// Types whose values are kept as those of another type: bigint, arrays, text.
+pub mod told {
+    /// The number of an object.
+    pub const OID: u32 = 26;
+    /// An array of them.
+    pub const OIDS: u32 = 1028;
+    /// A list of them without dimensions.
+    pub const OID_VECTOR: u32 = 30;
+    /// A list of smallint without dimensions.
+    pub const INT2_VECTOR: u32 = 22;
+    /// One byte of text.
+    pub const CHAR: u32 = 18;
+    /// A name of 63 bytes at most.
+    pub const NAME: u32 = 19;
+}
+
+fn told_type(oid: u32) -> PgType {
+    let bytes = match oid {
+        told::OID => 4,
+        told::CHAR => 1,
+        told::NAME => 64,
+        _ => -1,
+    };
+    PgType { oid, bytes, modifier: -1 }
+}
+
+/// Of the types that a client declared, those that are told from the types that they are kept as.
+pub fn declared(oids: &[u32]) -> Told {
+    let told = oids.iter().copied().enumerate();
+    told.filter(|(_, oid)| matches!(*oid, told::OID | told::OIDS)).collect()
+}
+
 /// The types that parameters may be arrays of.
 const ELEMENTS: [SqlType; 16] = [
     SqlType::Boolean,
@@ -75,7 +107,8 @@ fn array_of(element: &SqlType) -> Type {
         SqlType::Real => Type::FLOAT4_ARRAY,
         SqlType::Double => Type::FLOAT8_ARRAY,
         SqlType::Decimal { .. } => Type::NUMERIC_ARRAY,
-        SqlType::Varchar => Type::VARCHAR_ARRAY,
+        // Which every driver knows by itself.
+        SqlType::Varchar => Type::TEXT_ARRAY,
         SqlType::Bytea => Type::BYTEA_ARRAY,
         SqlType::Date => Type::DATE_ARRAY,
         SqlType::Time => Type::TIME_ARRAY,
@@ -105,10 +138,11 @@ pub fn from_oid(oid: u32) -> Result<Option<SqlType>> {
         Type::INT2 => SqlType::SmallInt,
         Type::INT4 => SqlType::Int,
         Type::INT8 | Type::OID => SqlType::BigInt,
+        Type::OID_ARRAY => SqlType::Array(Box::new(SqlType::BigInt)),
         Type::FLOAT4 => SqlType::Real,
         Type::FLOAT8 => SqlType::Double,
         Type::NUMERIC => SqlType::NUMERIC,
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => SqlType::Varchar,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR => SqlType::Varchar,
         Type::BYTEA => SqlType::Bytea,
         Type::DATE => SqlType::Date,
         Type::TIME => SqlType::Time,
@@ -119,7 +153,7 @@ pub fn from_oid(oid: u32) -> Result<Option<SqlType>> {
         Type::JSON | Type::JSONB => SqlType::Jsonb,
         other => match ELEMENTS.iter().find(|element| array_of(element) == other) {
             Some(element) => SqlType::Array(Box::new(element.clone())),
-            None if other == Type::TEXT_ARRAY => SqlType::Array(Box::new(SqlType::Varchar)),
+            None if other == Type::VARCHAR_ARRAY => SqlType::Array(Box::new(SqlType::Varchar)),
             None => return Err(unknown_type(other.name())),
         },
     }))
@@ -134,7 +168,10 @@ fn unknown_type(name: &str) -> Error {
 /// The description of a row of `schema`; `binary` says of each column by its place whether it is sent in binary.
 pub fn fields(schema: &Schema, binary: impl Fn(usize) -> bool) -> Vec<FieldDescription> {
     let field = |(index, column): (usize, &crate::types::Column)| {
-        let known = pg_type(&column.ty);
+        let known = match schema.told.get(&index) {
+            Some(&told) => told_type(told),
+            None => pg_type(&column.ty),
+        };
         FieldDescription::new(
             // A NUL would end the name for the client, and shift everything behind it.
             column.name.replace('\0', ""),

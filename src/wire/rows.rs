@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use bytes::{BufMut, BytesMut};
 use futures::{FutureExt, StreamExt};
 
-use super::attend::{Guard, attend, drain};
+use super::attend::{Guard, attend, drain, follow};
 use super::column::Column;
 use super::socket::Socket;
 use crate::base::Result;
@@ -72,14 +72,16 @@ pub struct Cursor {
     next_row: usize,
     /// How many rows were sent since it began.
     pub sent: u64,
+    /// Whether the rows are changes that never end.
+    pub follows: bool,
     /// Only what is there is sent, but for the first row, which is waited for.
     pub only_ready: bool,
 }
 
 impl Cursor {
-    /// At the first row of `rows`.
-    pub fn new(schema: Schema, rows: RowStream) -> Self {
-        Cursor { schema, rows, batch: None, next_row: 0, sent: 0, only_ready: false }
+    /// At the first row of `rows`; `follows`: they are changes that never end.
+    pub fn new(schema: Schema, rows: RowStream, follows: bool) -> Self {
+        Cursor { schema, rows, batch: None, next_row: 0, sent: 0, follows, only_ready: false }
     }
 
     /// Sends rows until there are none (true) or `limit` were sent (false). Whether a row follows the last one that
@@ -120,6 +122,7 @@ impl Cursor {
         let next = match self.rows.next().now_or_never() {
             Some(next) => next.transpose()?,
             None if ready => return Ok(Fetched::NotYet),
+            None if self.follows => follow(socket, guard, self.rows.next().map(Option::transpose)).await?,
             None => attend(socket, guard, self.rows.next().map(Option::transpose)).await?,
         };
         self.next_row = 0;
@@ -153,9 +156,11 @@ impl Cursor {
         socket: &mut Socket,
         writer: &mut dyn RowWriter,
     ) -> Result<()> {
-        let columns = batch.columns().iter().zip(&self.schema.columns);
-        let columns: Vec<Column<'_>> =
-            columns.map(|(array, column)| Column::new(array, &column.ty)).collect::<Result<_>>()?;
+        let columns = batch.columns().iter().zip(&self.schema.columns).enumerate();
+        let column = |(place, (array, column)): (usize, (_, &crate::types::Column))| {
+            Column::told(array, &column.ty, self.schema.told.get(&place).copied())
+        };
+        let columns: Vec<Column<'_>> = columns.map(column).collect::<Result<_>>()?;
         while self.next_row < end && socket.output.len() < OUTPUT_BYTES {
             writer.write(&columns, self.next_row, &mut socket.output);
             self.next_row += 1;

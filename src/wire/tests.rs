@@ -221,17 +221,21 @@ async fn cancel_in_every_phase() {
 #[tokio::test]
 async fn a_vanished_client_ends_its_statement() {
     let server = serve(|settings| settings.heartbeat_interval = Duration::from_millis(5)).await;
-    for sql in ["HANG", "STUBBORN", "TRICKLE", "FLOOD", "COPY TRICKLE"] {
+    for sql in ["HANG", "STUBBORN", "TRICKLE", "FOLLOW", "FLOOD", "COPY TRICKLE"] {
         let mut raw = Raw::connect(&server).await;
         raw.query(sql).await;
         server.busy().await;
         drop(raw);
         server.idle().await;
     }
-    let mut raw = Raw::connect(&server).await;
-    raw.query("TRICKLE").await;
-    let kinds = raw.read_kinds(5).await;
-    assert_eq!(kinds, "TDSSS", "a row at once, then heartbeats");
+    for (sql, expected) in
+        [("TRICKLE", "TDSSS"), ("FOLLOW", "TDNNN"), ("SET client_min_messages = warning; FOLLOW", "CTDSSS")]
+    {
+        let mut raw = Raw::connect(&server).await;
+        raw.query(sql).await;
+        let kinds = raw.read_kinds(expected.len()).await;
+        assert_eq!(kinds, expected, "{sql}: a row at once, then heartbeats");
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ fn lines(text: &str) -> Vec<Line> {
 /// The catalog's name of a type that `pg_typeof` shows; text and varchar are one type here.
 fn catalog_name(shown: &str) -> String {
     if let Some(element) = shown.strip_suffix("[]") {
-        return format!("_{}", catalog_name(element));
+        // Clients are told text[] of arrays of text.
+        return format!("_{}", catalog_name(element).replace("varchar", "text"));
     }
     let known = match shown {
         "integer" => "int4",

@@ -66,10 +66,13 @@ table! {
     "client_encoding" = "UTF8", Kind::Words(&[&["UTF8", "utf-8", "unicode"]]), true, "Text is always UTF-8.";
     "client_min_messages" = "notice", Kind::Words(MESSAGES), false, "The least severity of notices sent.";
     "DateStyle" = "ISO, MDY", Kind::Words(&[&["ISO, MDY", "iso", "iso,mdy"], &["ISO, DMY", "iso,dmy"], &["ISO, YMD", "iso,ymd"]]), true, "How dates are written: always ISO.";
+    "default_table_access_method" = "heap", Kind::Fixed, false, "How rows are kept, in PostgreSQL's words.";
+    "default_tablespace" = "", Kind::Text, false, "There is one tablespace.";
     "default_transaction_isolation" = "serializable", Kind::Words(ISOLATION), false, "Every level gets the strictest: reads at one epoch.";
     "default_transaction_read_only" = "off", Kind::Words(OFF), true, "Transactions may write.";
     "epoch" = "auto", Kind::Words(&[&["auto"], &["manual"]]), false, "manual: epochs end only by FLUSH (for tests).";
     "extra_float_digits" = "1", Kind::Number(-15, 3), false, "Floats are always written with the fewest digits that read back the same.";
+    "idle_in_transaction_session_timeout" = "0", Kind::Duration, false, "Open blocks are not ended.";
     "in_hot_standby" = "off", Kind::Fixed, true, "Whether this server only follows another.";
     "integer_datetimes" = "on", Kind::Fixed, true, "Times are counted in microseconds.";
     "IntervalStyle" = "postgres", Kind::Words(&[&["postgres"]]), true, "How intervals are written.";
@@ -78,8 +81,10 @@ table! {
     "lc_ctype" = "C", Kind::Fixed, false, "Character classes are those of ASCII.";
     "lock_timeout" = "0", Kind::Duration, false, "There are no locks to wait for.";
     "max_identifier_length" = "63", Kind::Fixed, false, "Bytes of a name.";
+    "max_index_keys" = "32", Kind::Fixed, false, "Columns of an index, as clients expect to be told.";
     "read_timeout" = "30s", Kind::Duration, false, "A read that waits longer for a relation fails and names the one that lags.";
     "role" = "none", Kind::Text, false, "The role whose rights statements have: SET ROLE.";
+    "row_security" = "on", Kind::Words(&[&["on"], &["off"]]), false, "There are no policies on rows.";
     "search_path" = "\"$user\", public", Kind::Text, false, "Schemas in which names are looked up.";
     "server_encoding" = "UTF8", Kind::Fixed, true, "Text is always UTF-8.";
     "server_version" = SERVER_VERSION, Kind::Fixed, true, "The PostgreSQL version imitated, and ours.";

@@ -5,6 +5,7 @@
 //! the bootstrap catalog and the views of a real server; what version 16 changed was put in by hand.
 
 mod oid;
+mod told;
 mod types;
 
 use std::collections::HashMap;
@@ -13,10 +14,13 @@ use std::sync::{Arc, OnceLock};
 pub use oid::{
     OWNER, attrdef_oid, constraint_oid, key_index_oid, named_oid, relation_of_oid, relation_oid, schema_oid,
 };
-pub use types::{PgType, pg_type, pg_type_named, pg_type_of, pg_types};
+pub use told::{as_type, type_told, types_told};
+pub use types::{PgType, io_functions, pg_type, pg_type_named, pg_type_of, pg_types};
 
 use super::relation::{Relation, RelationKind};
 use super::system::FIRST_ID;
+use arrow::datatypes::SchemaRef;
+
 use crate::types::{Column, RelationId, Schema, SqlType};
 
 const TABLES: &str = include_str!("tables.txt");
@@ -37,6 +41,8 @@ pub struct PgTable {
     pub columns: Vec<(&'static str, &'static str)>,
     /// The same as a relation of ours.
     pub relation: Arc<Relation>,
+    /// How its rows lie in Arrow.
+    pub arrow: SchemaRef,
 }
 
 /// All of them.
@@ -52,9 +58,11 @@ fn table(line: &'static str) -> Option<PgTable> {
     let columns: Vec<(&str, &str)> = words.filter_map(|word| word.split_once(':')).collect();
     let typed = columns.iter().map(|(name, ty)| Column::new(*name, lies_as(ty))).collect();
     let id = RelationId(FIRST_POSTGRES_ID + u64::from(oid));
+    let fields = columns.iter().map(|(name, ty)| told::field(name, ty, &lies_as(ty)));
+    let arrow = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
     let mut relation = Relation::new(id, name, RelationKind::System, Schema::new(typed));
     relation.schema_name = schema.to_owned();
-    Some(PgTable { schema, name, oid, columns, relation: Arc::new(relation) })
+    Some(PgTable { schema, name, oid, columns, relation: Arc::new(relation), arrow })
 }
 
 /// The SQL type in which a column of PostgreSQL's type `name` lies. Numbers of objects are bigint, names and trees text.
@@ -88,6 +96,13 @@ pub fn pg_table(schema: &str, name: &str) -> Option<&'static PgTable> {
         pg_tables().iter().enumerate().map(|(place, table)| ((table.schema, table.name), place)).collect()
     });
     pg_tables().get(*by_name.get(&(schema, name))?)
+}
+
+/// How the rows of `relation` lie in Arrow: those of PostgreSQL's catalog know their PostgreSQL types.
+pub fn arrow_schema(relation: &Relation) -> SchemaRef {
+    let known = Some(relation).filter(|relation| relation.kind == RelationKind::System);
+    let known = known.and_then(|relation| pg_table(&relation.schema_name, &relation.name));
+    known.map_or_else(|| relation.columns.arrow(), |table| SchemaRef::clone(&table.arrow))
 }
 
 /// The relation with this number of ours.

@@ -10,6 +10,8 @@ use crate::types::SqlType;
 use crate::types::numeric::Shows;
 
 const TYPES: &str = include_str!("types.txt");
+/// The functions of input and output that types name, one per line: number and name.
+const IO_FUNCTIONS: &str = include_str!("io_functions.txt");
 
 /// A line of `pg_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,14 @@ fn read(line: &'static str) -> Option<PgType> {
     })
 }
 
+/// Functions of input and output of types, by number and name.
+pub fn io_functions() -> impl Iterator<Item = (u32, &'static str)> {
+    IO_FUNCTIONS
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(oid, name)| Some((oid.parse().ok()?, name)))
+}
+
 /// The type with that number.
 pub fn pg_type(oid: u32) -> Option<&'static PgType> {
     static BY_OID: OnceLock<HashMap<u32, usize>> = OnceLock::new();
@@ -131,6 +141,14 @@ mod tests {
             let array = pg_type(ty.array).unwrap_or_else(|| panic!("{} has no array", ty.name));
             assert_eq!((array.element, array.name), (ty.oid, &*format!("_{}", ty.name)));
         }
+    }
+
+    #[test]
+    fn functions_of_types_have_names() {
+        let known: Vec<u32> = io_functions().map(|(oid, _)| oid).collect();
+        assert_eq!(known.len(), IO_FUNCTIONS.lines().count());
+        let of_types = pg_types().iter().flat_map(|ty| ty.functions).filter(|&oid| oid > 0);
+        assert_eq!(of_types.filter(|oid| !known.contains(oid)).count(), 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::{
-    self, BindMode, Binder, Comment, CreateSchema, DropSchema, OldName, Rename, SinkFrom, Statement as Sql,
+    self, BindMode, Binder, Comment, CreateSchema, DropSchema, ObjectKind, OldName, Rename, SinkFrom, Statement as Sql,
 };
 use crate::types::RelationId;
 
@@ -89,7 +89,12 @@ impl Work<'_> {
             }
             Err(error) => return Err(error.at(rename.name.position)),
         };
-        is_kind(&relation, rename.kind).map_err(|error| error.at(rename.name.position))?;
+        // ALTER TABLE renames views and indexes too, as in PostgreSQL.
+        let alike =
+            matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView | RelationKind::Index(_));
+        if rename.kind != ObjectKind::Table || !alike {
+            is_kind(&relation, rename.kind).map_err(|error| error.at(rename.name.position))?;
+        }
         let to = &rename.to.name;
         let mut texts = BTreeMap::from([(relation.id, sql::renamed_statement(&relation.sql, to)?)]);
         let old = OldName { schema: &relation.schema_name, name: &relation.name };

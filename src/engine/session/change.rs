@@ -110,6 +110,9 @@ impl Work<'_> {
             let weights = vec![-1; rows.num_rows()];
             self.change(&table, DeltaBatch::new(rows, weights)?, guard).await?;
         }
+        if delete.truncates {
+            return Ok(self.done("TRUNCATE TABLE".to_string()));
+        }
         Ok(self.answer(changed))
     }
 
@@ -139,7 +142,7 @@ impl Work<'_> {
             None => self.done(tag.text(changed.count)),
             Some((schema, rows)) => {
                 let rows = futures::stream::iter([Ok(rows)]).boxed();
-                Outcome::Rows { schema, rows, tag, notices: std::mem::take(&mut self.notices) }
+                Outcome::Rows { schema, rows, follows: false, tag, notices: std::mem::take(&mut self.notices) }
             }
         }
     }
@@ -224,6 +227,28 @@ impl Work<'_> {
             None => contents(snapshot, seen.pending.iter())?,
         };
         self.collect(rows, vec![(table.id, own)]).await
+    }
+
+    /// The contents of the tables that `bound` reads and the open block has changed: a block sees what it did.
+    pub(super) async fn own_rows(&mut self, bound: &BoundQuery) -> Result<Vec<(RelationId, RecordBatch)>> {
+        let mut own = Vec::new();
+        for table in &bound.relations {
+            let writes = self.inner.transaction.iter().flat_map(|transaction| &transaction.writes);
+            if !writes.into_iter().any(|(id, _)| *id == table.id) {
+                continue;
+            }
+            let seen = self.seen(table, &mut None).await?;
+            let snapshot = seen.grant.set.snapshot(table.id)?;
+            let rows = match fixed_key(&bound.plan, table) {
+                Some(key) => {
+                    let key = seen.view()?.encode_key(&key)?;
+                    keyed(table, seen.view()?, snapshot, seen.pending.iter(), std::iter::once(key.row(0)))?
+                }
+                None => contents(snapshot, seen.pending.iter())?,
+            };
+            own.push((table.id, rows));
+        }
+        Ok(own)
     }
 
     /// The table as this statement sees it.

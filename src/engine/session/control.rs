@@ -51,7 +51,7 @@ pub(super) fn text_rows(names: &[&str], rows: Vec<Vec<String>>, tag: &'static st
     let column = |i: usize| -> ArrayRef { Arc::new(rows.iter().map(|row| row.get(i)).collect::<StringArray>()) };
     let batch = RecordBatch::try_new(schema.arrow(), (0..names.len()).map(column).collect())?;
     let rows = futures::stream::iter([Ok(batch)]).boxed();
-    Ok(Outcome::Rows { schema, rows, tag: Tag::Plain(tag), notices: Vec::new() })
+    Ok(Outcome::Rows { schema, rows, follows: false, tag: Tag::Plain(tag), notices: Vec::new() })
 }
 
 impl Work<'_> {
@@ -61,6 +61,20 @@ impl Work<'_> {
         let epoch = self.ask(|reply| Request::Flush { deadline, reply }).await?;
         self.inner.least = self.inner.least.max(epoch);
         Ok(self.done("FLUSH"))
+    }
+
+    /// REFRESH MATERIALIZED VIEW.
+    pub(super) async fn refresh(&mut self, name: &Name) -> Result<Outcome> {
+        let found =
+            self.catalog().resolve(name.schema.as_deref(), &name.name).map_err(|error| error.at(name.position))?;
+        if found.kind != RelationKind::MaterializedView {
+            return Err(Error::invalid(format!("{} is not a materialized view", found.title()))
+                .with_code(sqlstate::WRONG_OBJECT_TYPE)
+                .with_hint("Leave REFRESH out: only materialized views have contents of their own, and they are kept up to date.")
+                .at(name.position));
+        }
+        self.wait_for(std::slice::from_ref(name)).await?;
+        Ok(self.done("REFRESH MATERIALIZED VIEW"))
     }
 
     /// WAIT FOR.

@@ -33,7 +33,6 @@ pub(super) fn directive(statement: &Sql) -> Option<Directive> {
             name: declare.name.clone(),
             hold: declare.hold,
             binary: declare.binary,
-            follows: matches!(declare.statement.statement, Sql::Subscribe(_)),
             statement: shared(&declare.statement),
         },
         Sql::Fetch(fetch) => {

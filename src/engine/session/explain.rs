@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::{Error, Result};
+use crate::catalog::postgres::arrow_schema;
 use crate::catalog::{Relation, RelationKind};
 use crate::plan::for_batch;
 use crate::serving::stream_table;
@@ -52,7 +53,7 @@ impl Work<'_> {
                 notes.push_str(&format!("{} is read as it is now, without a gate\n", relation.title()));
                 return stream_table(&relation.columns, read_bounded(relation, &self.handle.shared.settings)?);
             }
-            crate::serving::rows_table(arrow::array::RecordBatch::new_empty(relation.columns.arrow()))
+            crate::serving::rows_table(arrow::array::RecordBatch::new_empty(arrow_schema(relation)))
         })?;
         for (relation, index) in self.indexes_for(&bound, &[]) {
             let title = |id| catalog.by_id(id).map_or_else(String::new, |found| found.title());

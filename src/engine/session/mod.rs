@@ -365,6 +365,7 @@ impl Work<'_> {
             Sql::Describe(name) => self.describe(name),
             Sql::Flush => self.flush().await,
             Sql::WaitFor(names) => self.wait_for(names).await,
+            Sql::Refresh(name) => self.refresh(name).await,
             Sql::CopyIn(copy) => self.copy_in(copy),
             Sql::Copied(copied) => self.copied(copied).await,
             Sql::Savepoint(name) => self.savepoint(name),

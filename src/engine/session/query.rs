@@ -14,7 +14,7 @@ use crate::plan::{for_batch, index_for};
 use crate::serving::{RowStream, rows_table, stream_table};
 use crate::sql::{BindMode, Binder, BoundQuery, Query, Show, Statement as Sql};
 use crate::sql::{Facts, catalog_rows};
-use crate::types::{Epoch, JobId, RelationId, Schema, SqlType};
+use crate::types::{Epoch, JobId, RelationId, Schema, SqlType, Told};
 
 use super::super::api::{CancelToken, Outcome, Prepared, Tag};
 use super::super::handle::Handle;
@@ -30,22 +30,20 @@ pub(super) fn prepare(
     given: &[Option<SqlType>],
 ) -> Result<Prepared> {
     let (binder, text) = (Binder::new(catalog, handle.queries.session_state()), super::show::text);
+    let change = |rows: BoundQuery, back: Option<BoundQuery>| (rows.parameters, back.map(|back| back.schema));
     let (parameters, columns) = match statement {
-        Sql::Query(query) => {
-            let bound = binder.query(query, BindMode::Read, given)?;
-            (bound.parameters, Some(bound.schema))
-        }
+        Sql::Query(query) => return Ok(prepared(binder.query(query, BindMode::Read, given)?)),
         Sql::Insert(insert) => {
             let bound = binder.insert(insert, given)?;
-            (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
+            change(bound.rows, bound.returning)
         }
         Sql::Update(update) => {
             let bound = binder.update(update, given)?;
-            (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
+            change(bound.rows, bound.returning)
         }
         Sql::Delete(delete) => {
             let bound = binder.delete(delete, given)?;
-            (bound.rows.parameters, bound.returning.map(|returning| returning.schema))
+            change(bound.rows, bound.returning)
         }
         Sql::Subscribe(one) => {
             let relation = catalog.resolve(one.relation.schema.as_deref(), &one.relation.name)?;
@@ -83,6 +81,7 @@ pub(super) fn prepare(
         | Sql::Unlisten
         | Sql::Flush
         | Sql::WaitFor(_)
+        | Sql::Refresh(_)
         | Sql::Set(_)
         | Sql::Reset(_)
         | Sql::Begin
@@ -91,7 +90,11 @@ pub(super) fn prepare(
         | Sql::Discard
         | Sql::Deallocate(_) => (Vec::new(), None),
     };
-    Ok(Prepared { parameters, columns })
+    Ok(Prepared { parameters, columns, told: Told::new() })
+}
+
+fn prepared(bound: BoundQuery) -> Prepared {
+    Prepared { parameters: bound.parameters, told: bound.parameters_told, columns: Some(bound.schema) }
 }
 
 /// The rows of `outcome` end with an error once `cancel` says so.
@@ -110,8 +113,12 @@ pub(super) fn cancellable(outcome: Outcome, cancel: CancelToken) -> Outcome {
         .boxed()
     };
     match outcome {
-        Outcome::Rows { schema, rows, tag, notices } => Outcome::Rows { schema, rows: guard(rows), tag, notices },
-        Outcome::CopyOut { schema, rows, format } => Outcome::CopyOut { schema, rows: guard(rows), format },
+        Outcome::Rows { schema, rows, follows, tag, notices } => {
+            Outcome::Rows { schema, rows: guard(rows), follows, tag, notices }
+        }
+        Outcome::CopyOut { schema, rows, follows, format } => {
+            Outcome::CopyOut { schema, rows: guard(rows), follows, format }
+        }
         other @ (Outcome::CopyIn { .. } | Outcome::Done { .. }) => other,
     }
 }
@@ -121,17 +128,17 @@ impl Work<'_> {
     pub(super) async fn query(&mut self, query: &Query) -> Result<Outcome> {
         let (schema, rows) = self.select(query).await?;
         let notices = std::mem::take(&mut self.notices);
-        Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SELECT"), notices })
+        Ok(Outcome::Rows { schema, rows, follows: false, tag: Tag::Counted("SELECT"), notices })
     }
 
     /// COPY (...) TO STDOUT.
     pub(super) async fn copy(&mut self, copy: &crate::sql::Copy) -> Result<Outcome> {
         let format = super::copy::format_of(&copy.options);
-        let (schema, rows) = match &copy.from {
-            crate::sql::CopyFrom::Query(query) => self.select(query).await?,
-            crate::sql::CopyFrom::Subscribe(subscribe) => self.changes(subscribe).await?,
+        let (follows, (schema, rows)) = match &copy.from {
+            crate::sql::CopyFrom::Query(query) => (false, self.select(query).await?),
+            crate::sql::CopyFrom::Subscribe(subscribe) => (true, self.changes(subscribe).await?),
         };
-        Ok(Outcome::CopyOut { schema, rows, format })
+        Ok(Outcome::CopyOut { schema, rows, follows, format })
     }
 
     async fn select(&mut self, query: &Query) -> Result<(Schema, RowStream)> {
@@ -144,7 +151,8 @@ impl Work<'_> {
             facts.bytes.get_or_init(|| bytes);
         }
         let schema = bound.schema.clone();
-        Ok((schema, self.rows(bound, Vec::new()).await?))
+        let own = self.own_rows(&bound).await?;
+        Ok((schema, self.rows(bound, own).await?))
     }
 
     /// A binder over `catalog` that sees what this session sees.

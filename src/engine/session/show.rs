@@ -95,7 +95,13 @@ impl Work<'_> {
             Show::Jobs => {
                 let rows = self.ask(|reply| Request::SystemView { name: "ms_jobs".into(), reply }).await?;
                 let rows = futures::stream::iter([Ok(rows)]).boxed();
-                Ok(Outcome::Rows { schema: show_schema(show), rows, tag: Tag::Plain("SHOW"), notices: Vec::new() })
+                Ok(Outcome::Rows {
+                    schema: show_schema(show),
+                    rows,
+                    follows: false,
+                    tag: Tag::Plain("SHOW"),
+                    notices: Vec::new(),
+                })
             }
             Show::Setting(_) | Show::AllSettings => {
                 let mut settings = self.settings.clone();

@@ -16,7 +16,7 @@ impl Work<'_> {
     pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Outcome> {
         let (schema, rows) = self.changes(subscribe).await?;
         let notices = std::mem::take(&mut self.notices);
-        Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SUBSCRIBE"), notices })
+        Ok(Outcome::Rows { schema, rows, follows: true, tag: Tag::Counted("SUBSCRIBE"), notices })
     }
 
     /// The rows of a subscription, without end.

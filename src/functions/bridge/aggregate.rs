@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr as Logical, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::accumulate::{Collected, Grouped, Single, is_summed, one_call};
+use super::accumulate::{Collected, Grouped, Shown, Single, is_summed, one_call};
 use super::lower::{from_datafusion, sql_schema};
 use super::udf::external;
 use crate::base::{Error, sqlstate};
@@ -201,6 +201,20 @@ impl Ours {
         inner.downcast_ref::<Ours>()
     }
 
+    /// The type of its result where that is a number of an object, or an array of such: they are told from other numbers while a
+    /// read runs.
+    fn of_numbers(&self, types: &[DataType]) -> Option<DataType> {
+        use AggregateFunction::{ArrayAgg, FirstValue, LastValue, Min, Mode};
+        if types.first() != Some(&DataType::UInt32) {
+            return None;
+        }
+        match self.entry.function {
+            ArrayAgg => Some(DataType::new_list(DataType::UInt32, true)),
+            FirstValue | LastValue | Min | Mode => Some(DataType::UInt32),
+            _ => None,
+        }
+    }
+
     /// The types of the arguments as the function has them.
     fn types(&self, types: &[DataType]) -> Result<Vec<SqlType>> {
         let mut types = types.iter().map(|ty| self.known(ty)).collect::<Result<Vec<_>>>()?;
@@ -234,6 +248,10 @@ impl Ours {
     }
 }
 
+fn types_of(args: &AccumulatorArgs) -> Vec<DataType> {
+    args.expr_fields.iter().map(|field| field.data_type().clone()).collect()
+}
+
 impl AggregateUDFImpl for Ours {
     fn name(&self) -> &str {
         self.entry.name
@@ -251,10 +269,17 @@ impl AggregateUDFImpl for Ours {
         let known = self.types(types)?;
         // What does not fit is told by `return_type`: DataFusion would put its own words around ours here.
         let wanted = self.entry.function.argument_types(&known).unwrap_or(known);
-        Ok(wanted.iter().take(types.len()).map(SqlType::arrow).collect())
+        let mut wanted: Vec<DataType> = wanted.iter().take(types.len()).map(SqlType::arrow).collect();
+        if let (Some(numbers), Some(_)) = (wanted.first_mut(), self.of_numbers(types)) {
+            *numbers = DataType::UInt32;
+        }
+        Ok(wanted)
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if let Some(numbers) = self.of_numbers(types) {
+            return Ok(numbers);
+        }
         let types = self.types(types)?;
         Ok(self.entry.function.result_type(&types).map_err(external)?.arrow())
     }
@@ -269,14 +294,19 @@ impl AggregateUDFImpl for Ours {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let call = self.call(&args)?;
-        if is_summed(&call).map_err(external)? {
-            return Ok(Box::new(Single::new(&call).map_err(external)?));
-        }
-        Ok(Box::new(Collected::new(&call).map_err(external)?))
+        let inner: Box<dyn Accumulator> = match is_summed(&call).map_err(external)? {
+            true => Box::new(Single::new(&call).map_err(external)?),
+            false => Box::new(Collected::new(&call).map_err(external)?),
+        };
+        Ok(match self.of_numbers(&types_of(&args)) {
+            Some(to) => Box::new(Shown { inner, to }),
+            None => inner,
+        })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.call(&args).is_ok_and(|call| is_summed(&call).unwrap_or(false))
+        self.of_numbers(&types_of(&args)).is_none()
+            && self.call(&args).is_ok_and(|call| is_summed(&call).unwrap_or(false))
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {

@@ -40,6 +40,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("__series", &[Stamp, Stamp, Span], SERIES, Run::Columns(times)),
     function("__series", &[StampTz, StampTz, Span], SERIES, Run::Columns(times)),
     function("__subscripts", &[List, Int], INTS, Run::Columns(subscripts)),
+    function("__expand_array", &[List], Returns::Of(expanded_of), Run::Columns(expanded)),
     function("__ordinals", &[Any], BIGINTS, Run::Columns(|args, _, rows| ordinals(args, rows, false)))
         .variadic()
         .loose(),
@@ -69,6 +70,30 @@ fn common_of(types: &[SqlType]) -> Option<SqlType> {
 fn pairs_of(value: SqlType) -> Option<SqlType> {
     let fields = vec![("key".to_string(), SqlType::Varchar), ("value".to_string(), value)];
     Some(SqlType::Array(Box::new(SqlType::Row(fields))))
+}
+
+/// What `information_schema._pg_expandarray` gives: each element with its place.
+fn expanded_of(types: &[SqlType], _: &[Option<ArrayRef>]) -> Option<SqlType> {
+    let [SqlType::Array(element)] = types else { return None };
+    let fields = vec![("x".to_string(), SqlType::clone(element)), ("n".to_string(), SqlType::Int)];
+    Some(SqlType::Array(Box::new(SqlType::Row(fields))))
+}
+
+fn expanded(args: &[ArrayRef], ty: &SqlType, rows: usize) -> Columns {
+    let lists = args.first().and_then(|arg| arg.as_list_opt::<i32>()).ok_or_else(internal)?;
+    let SqlType::Row(fields) = element_of(ty)? else { return Err(internal()) };
+    let (mut picks, mut places, mut lengths) = (Vec::new(), Vec::new(), Vec::with_capacity(rows));
+    for row in 0..rows {
+        let length = if lists.is_valid(row) { lists.value_length(row) } else { 0 };
+        let start = lists.value_offsets().get(row).copied().unwrap_or_default();
+        picks.extend((start..start + length).map(|at| at as u32));
+        places.extend(1..=length);
+        lengths.push(length as usize);
+    }
+    let elements = arrow::compute::take(lists.values(), &UInt32Array::from(picks), None)?;
+    let columns: Vec<ArrayRef> = vec![elements, Arc::new(Int32Array::from(places))];
+    let values = Arc::new(StructArray::try_new(row_fields(fields), columns, None)?);
+    Ok((listed(args, ty, lengths, values)?, Vec::new()))
 }
 
 fn internal() -> Error {

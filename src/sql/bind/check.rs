@@ -225,7 +225,7 @@ impl Checker<'_, '_> {
             function.name.0.iter().filter_map(|part| part.as_ident()).map(super::super::parse::fold).collect();
         let name = match parts.as_slice() {
             [name] => name.as_str(),
-            [schema, name] if schema == "pg_catalog" => name.as_str(),
+            [schema, name] if schema == "pg_catalog" || schema == "information_schema" => name.as_str(),
             [schema, name] if !self.provider.functions(Some(schema), name).is_empty() => return Ok(()),
             _ => return Err(undefined(&parts.join("."), None, at)),
         };

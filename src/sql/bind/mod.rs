@@ -32,7 +32,7 @@ mod windows;
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Column, ExprSchema};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -46,9 +46,10 @@ use super::parse::parse;
 use super::postgres::{self, Facts};
 use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
+use crate::catalog::postgres::types_told;
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::plan::resolve_grouping;
-use crate::types::{Column as TypedColumn, Schema, SqlType};
+use crate::types::{Column as TypedColumn, Schema, SqlType, Told};
 
 pub(super) use self::types::sql_type as type_of;
 pub use change::{BoundChange, BoundConflict, BoundInsert};
@@ -82,6 +83,8 @@ pub struct BoundQuery {
     pub schema: Schema,
     /// The types of `$1`, `$2`, ...
     pub parameters: Vec<SqlType>,
+    /// What clients are told of them besides.
+    pub parameters_told: Told,
     /// Every relation that it names, inlined views among them, by number.
     pub relations: Vec<Arc<Relation>>,
     /// Whether it calls functions that tell the sizes of relations.
@@ -148,7 +151,12 @@ impl<'a> Binder<'a> {
     }
 
     fn bound(&self, provider: Provider<'_>, plan: LogicalPlan, given: &[Option<SqlType>]) -> Result<BoundQuery> {
-        let parameters = parameter_types(&plan, given)?;
+        let plan = planned(parameters::of_arrays(plan))?;
+        let (parameters, parameters_told) = parameter_types(&plan, given)?;
+        let (plan, told) = match provider.mode {
+            BindMode::Read => planned(postgres::tell(plan, provider.asks_catalog.get(), &provider))?,
+            BindMode::Stored => (plan, Told::new()),
+        };
         let plan = planned(analyzed(plan, provider.mode, self.session))?;
         let columns = plan.schema().fields().iter().map(|field| {
             Ok(TypedColumn {
@@ -157,10 +165,10 @@ impl<'a> Binder<'a> {
                 nullable: field.is_nullable(),
             })
         });
-        let schema = Schema::new(columns.collect::<Result<_>>()?);
+        let schema = Schema { told, ..Schema::new(columns.collect::<Result<_>>()?) };
         let asks_sizes = provider.asks_sizes.get();
         let relations = provider.named.into_inner().into_values().collect();
-        Ok(BoundQuery { plan, schema, parameters, relations, asks_sizes, unordered: false })
+        Ok(BoundQuery { plan, schema, parameters, parameters_told, relations, asks_sizes, unordered: false })
     }
 }
 
@@ -235,7 +243,7 @@ fn parameter_field(ty: &SqlType) -> FieldRef {
 }
 
 /// `$1`, `$2`, ... in order: the given type, else the inferred one, else text.
-fn parameter_types(plan: &LogicalPlan, given: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
+fn parameter_types(plan: &LogicalPlan, given: &[Option<SqlType>]) -> Result<(Vec<SqlType>, Told)> {
     let inferred = planned(plan.get_parameter_types())?;
     let mut count = given.len();
     for name in inferred.keys() {
@@ -248,15 +256,15 @@ fn parameter_types(plan: &LogicalPlan, given: &[Option<SqlType>]) -> Result<Vec<
         };
         count = count.max(number);
     }
-    (1..=count)
-        .map(|number| match given.get(number - 1).and_then(Option::as_ref) {
-            Some(ty) => Ok(ty.clone()),
-            None => match inferred.get(&format!("${number}")).and_then(Option::as_ref) {
-                Some(ty) => SqlType::from_arrow(ty),
-                None => Ok(SqlType::Varchar),
-            },
-        })
-        .collect()
+    let named = |number: usize| inferred.get(&format!("${number}")).and_then(Option::as_ref);
+    let types = (1..=count).map(|number| match (given.get(number - 1).and_then(Option::as_ref), named(number)) {
+        (Some(ty), _) => Ok(ty.clone()),
+        (None, Some(ty)) => SqlType::from_arrow(ty),
+        (None, None) => Ok(SqlType::Varchar),
+    });
+    let fields = (1..=count).map(|number| Field::new("", named(number).cloned().unwrap_or(DataType::Null), true));
+    let told = types_told(&datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+    Ok((types.collect::<Result<_>>()?, told))
 }
 
 /// The plan of a view of the catalog, from the statement that created it, with the view's column names.

@@ -29,10 +29,13 @@ impl VisitorMut for Namer {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut seen: HashMap<String, usize> = HashMap::new();
+        // A star may bring the same column once more.
+        let star = |item: &SelectItem| matches!(item, SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_));
+        let starred = select.projection.iter().any(star);
         for item in &mut select.projection {
             let (name, plain) = match item {
                 SelectItem::UnnamedExpr(expr) => {
-                    (name_of(expr), matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
+                    (name_of(expr), !starred && matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
                 }
                 SelectItem::ExprWithAlias { alias, .. } => (fold(alias), true),
                 SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => {
@@ -41,10 +44,10 @@ impl VisitorMut for Namer {
             };
             let count = seen.entry(name.clone()).or_default();
             *count += 1;
-            if *count == 1 && plain {
+            if *count == 1 && (plain || starred && matches!(item, SelectItem::ExprWithAlias { .. })) {
                 continue;
             }
-            let value = if *count == 1 { name } else { format!("{name}{AGAIN}{count}") };
+            let value = if *count == 1 && !starred { name } else { format!("{name}{AGAIN}{count}") };
             let alias = Ident { value, quote_style: Some('"'), span: Span::empty() };
             match item {
                 SelectItem::UnnamedExpr(expr) => {

@@ -1,7 +1,14 @@
 //! Values in the place of parameters.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch};
-use datafusion::common::{ParamValues, ScalarValue};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ParamValues, Result as PlanResult, ScalarValue};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr as Logical, ExprSchemable, LogicalPlan};
 
 use super::BoundQuery;
 use super::errors::planned;
@@ -30,6 +37,53 @@ impl BoundQuery {
         self.parameters.clear();
         Ok(self)
     }
+}
+
+/// Types for the parameters that are cast to an array, or stand in `x = ANY ($1)` and its kin: arrays of what stands on the other side.
+pub(super) fn of_arrays(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    let unknown = |types: HashMap<String, Option<DataType>>| types.values().any(Option::is_none);
+    if !unknown(plan.get_parameter_types()?) {
+        return Ok(plan);
+    }
+    let typed = plan.transform_up_with_subqueries(|plan| {
+        let schema = match plan.inputs().is_empty() {
+            true => DFSchema::clone(plan.schema()),
+            false => merge_schema(&plan.inputs()),
+        };
+        plan.map_expressions(|expr| {
+            expr.transform_up(|mut expr| {
+                let changed = of_array(&mut expr, &schema);
+                Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+            })
+        })
+    });
+    Ok(typed?.data)
+}
+
+/// Whether `expr` says what a parameter in it is an array of; it is noted there.
+fn of_array(expr: &mut Logical, schema: &DFSchema) -> bool {
+    let (parameter, field) = match expr {
+        Logical::Cast(cast) => match (&mut *cast.expr, &cast.field) {
+            (Logical::Placeholder(parameter), field) => (parameter, Arc::clone(field)),
+            _ => return false,
+        },
+        Logical::ScalarFunction(call) => {
+            let of_array = ["__any_", "__all_"].iter().any(|kind| call.func.name().starts_with(kind));
+            match (&mut call.args[..], of_array) {
+                ([one, Logical::Placeholder(parameter)], true) => {
+                    let Ok(ty) = one.get_type(schema) else { return false };
+                    (parameter, Arc::new(Field::new("", DataType::new_list(ty, true), true)))
+                }
+                _ => return false,
+            }
+        }
+        _ => return false,
+    };
+    let unknown = parameter.field.is_none();
+    if unknown {
+        parameter.field = Some(field);
+    }
+    unknown
 }
 
 /// One value as `ty`.

@@ -42,6 +42,8 @@ pub(super) struct Provider<'a> {
     pub extra: Option<Arc<Relation>>,
     /// Whether a function was named that tells sizes.
     pub asks_sizes: Cell<bool>,
+    /// Whether a relation or function of the catalog was named.
+    pub asks_catalog: Cell<bool>,
     /// What functions of the catalog see.
     pub facts: Option<Arc<Facts>>,
     /// The catalog as the views that are being inlined see it, the innermost last.
@@ -59,6 +61,7 @@ impl<'a> Provider<'a> {
             named: RefCell::default(),
             extra: None,
             asks_sizes: Cell::new(false),
+            asks_catalog: Cell::new(false),
             facts: None,
             seen: RefCell::default(),
             depth: Cell::new(0),
@@ -76,6 +79,7 @@ impl<'a> Provider<'a> {
             },
         };
         self.named.borrow_mut().insert(relation.id, Arc::clone(&relation));
+        self.asks_catalog.set(self.asks_catalog.get() || relation.kind == RelationKind::System);
         match relation.kind {
             RelationKind::Sink | RelationKind::Index(_) | RelationKind::Function => {
                 Err(Error::invalid(format!("{} cannot be read", relation.title()))
@@ -196,7 +200,7 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        Some(Arc::new(Types))
+        Some(Arc::new(Types { oids: self.mode == BindMode::Read }))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
@@ -213,6 +217,7 @@ impl ContextProvider for Provider<'_> {
             return Some(array_of());
         }
         if is_catalog_function(name) && self.mode == BindMode::Read {
+            self.asks_catalog.set(true);
             self.asks_sizes.set(self.asks_sizes.get() || name.ends_with("_size"));
             let bare = || Arc::new(Facts::of(self.catalog.clone()));
             return catalog_function(name, &self.facts.clone().unwrap_or_else(bare));

@@ -31,6 +31,7 @@ pub(super) fn list_function(name: &str) -> Option<&'static str> {
         "unnest" => "",
         "generate_series" => "__series",
         "generate_subscripts" => "__subscripts",
+        "_pg_expandarray" => "__expand_array",
         "jsonb_array_elements" => "__json_elements",
         "jsonb_array_elements_text" => "__json_elements_text",
         "jsonb_object_keys" => "__json_keys",
@@ -47,7 +48,7 @@ pub(super) fn name_of(name: &ObjectName) -> Option<String> {
     let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(fold)).collect();
     let name = match parts?.as_slice() {
         [name] => name.clone(),
-        [schema, name] if schema == "pg_catalog" => name.clone(),
+        [schema, name] if schema == "pg_catalog" || schema == "information_schema" => name.clone(),
         _ => return None,
     };
     list_function(&name).map(|_| name)
@@ -126,6 +127,7 @@ fn wrong_arguments(name: &str, at: usize) -> Error {
         "unnest" => "unnest(array)",
         "generate_series" => "generate_series(start, stop [, step])",
         "generate_subscripts" => "generate_subscripts(array, 1)",
+        "_pg_expandarray" => "one array",
         "regexp_split_to_table" | "string_to_table" => "the text and what separates its parts",
         _ => "one jsonb value",
     };

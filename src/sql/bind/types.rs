@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType as Arrow, Field, FieldRef};
 use datafusion::common::Result as PlanResult;
 use datafusion::logical_expr::planner::TypePlanner;
 use sqlparser::ast::{self, ArrayElemTypeDef, DataType, ExactNumberInfo, TimezoneInfo};
 
 use super::errors::carry;
 use crate::base::{Error, Result, sqlstate};
+use crate::catalog::postgres::as_type;
+use crate::sql::postgres;
 use crate::types::SqlType;
 
 /// The type that `ty` names; `position` is where it is used.
@@ -125,12 +127,21 @@ fn decimal(info: &ExactNumberInfo) -> Result<SqlType> {
 
 /// Gives DataFusion our reading of type names in casts and typed literals.
 #[derive(Debug)]
-pub(super) struct Types;
+pub(super) struct Types {
+    /// Whether numbers of objects are told from other numbers: in what is read.
+    pub oids: bool,
+}
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, ty: &DataType) -> PlanResult<Option<FieldRef>> {
         if matches!(ty, DataType::Array(_)) {
             return Ok(None); // Arrays of our types may appear inside a read.
+        }
+        if *ty == postgres::oid_type() {
+            return Ok(Some(Arc::new(match self.oids {
+                true => as_type(Field::new("", Arrow::UInt32, true), "oid"),
+                false => Field::new("", Arrow::Int64, true),
+            })));
         }
         let ty = sql_type(ty).map_err(carry)?;
         Ok(Some(Arc::new(Field::new("", ty.arrow(), true))))

@@ -4,6 +4,8 @@ use sqlparser::ast::{
     self, AssignmentTarget, ConflictTarget, FromTable, OnConflictAction, OnInsert, Spanned, TableFactor, TableObject,
 };
 
+use sqlparser::tokenizer::Token;
+
 use super::super::statement::{ConflictAction, Delete, Insert, Name, OnConflict, Statement, Update};
 use super::cursor::{Cursor, fold, object_name};
 use crate::base::{Error, Result};
@@ -132,7 +134,24 @@ fn delete_statement(delete: ast::Delete, position: usize) -> Result<Statement> {
         return Err(refused("DELETE with joins", "Write the other table as a sub-query in WHERE.", position));
     }
     let (table, alias) = plain_table(&table.relation, position)?;
-    Ok(Statement::Delete(Box::new(Delete { table, alias, selection: delete.selection, returning: delete.returning })))
+    let (selection, returning) = (delete.selection, delete.returning);
+    Ok(Statement::Delete(Box::new(Delete { table, alias, selection, returning, truncates: false })))
+}
+
+/// `TRUNCATE [TABLE] [ONLY] table [RESTART | CONTINUE IDENTITY] [RESTRICT | CASCADE]`: a DELETE of all rows. No table has an identity
+/// or refers to another.
+pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    cursor.take_words(&["table"]);
+    cursor.take_words(&["only"]);
+    let table = cursor.name()?;
+    if cursor.peek_is(&Token::Comma) {
+        return Err(refused("TRUNCATE of several tables", "Write one TRUNCATE for each.", cursor.position()));
+    }
+    for words in [&["restart", "identity"][..], &["continue", "identity"], &["restrict"], &["cascade"]] {
+        cursor.take_words(words);
+    }
+    Ok(Statement::Delete(Box::new(Delete { table, alias: None, selection: None, returning: None, truncates: true })))
 }
 
 /// The table of UPDATE and DELETE: a name with at most an alias.

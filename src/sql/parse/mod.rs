@@ -78,6 +78,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         "grant" | "revoke" => access::grant(cursor),
         "comment" => ddl::comment(cursor),
         "insert" | "update" | "delete" => dml::change(cursor),
+        "truncate" => dml::truncate(cursor),
         "subscribe" => Ok(Statement::Subscribe(session::subscribe(cursor)?)),
         "copy" => copy::copy(cursor),
         "explain" => explain(cursor),
@@ -91,6 +92,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
             Ok(Statement::Flush)
         }
         "wait" => session::wait(cursor),
+        "refresh" => session::refresh(cursor),
         "set" => session::set(cursor),
         "reset" => session::reset(cursor),
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" => session::transaction(cursor),

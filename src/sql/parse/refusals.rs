@@ -13,11 +13,7 @@ fn refused(what: &str, rewrite: &str, position: usize) -> Error {
 pub(super) fn statement(cursor: &Cursor<'_>, word: &str) -> Error {
     let rewrite = match word {
         "table" => "Write SELECT * FROM name.",
-        "truncate" => "Write DELETE FROM name.",
         "merge" => "Write UPDATE and INSERT.",
-        "refresh" => {
-            "Nothing needs refreshing: a materialized view is kept up to date. WAIT FOR name waits until it is."
-        }
         "backup" => "Stop the engine and copy its data directory.",
         "replay" => "Read the faults with SELECT * FROM ms_faults.name and insert mended rows again.",
         "recover" | "cancel" => "DROP the object and CREATE it anew.",

@@ -106,6 +106,16 @@ fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
     Ok(name)
 }
 
+/// `REFRESH MATERIALIZED VIEW [CONCURRENTLY] x [WITH DATA]`.
+pub(super) fn refresh(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.advance();
+    cursor.expect_words(&["materialized", "view"])?;
+    cursor.take_words(&["concurrently"]);
+    let name = cursor.name()?;
+    cursor.take_words(&["with", "data"]);
+    Ok(Statement::Refresh(name))
+}
+
 /// `WAIT FOR x, ...`.
 pub(super) fn wait(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.advance();

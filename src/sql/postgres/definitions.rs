@@ -20,11 +20,21 @@ pub(super) fn function(catalog: &Catalog, oid: u32) -> Option<(CreateFunction, S
     }
 }
 
+/// A type as `format_type` writes it.
+pub(super) fn type_name(ty: &sqlparser::ast::DataType) -> String {
+    function_type(ty).map_or_else(|| ty.to_string().to_lowercase(), |ty| ty.to_string())
+}
+
+/// The type that a function takes or gives.
+pub(super) fn function_type(ty: &sqlparser::ast::DataType) -> Option<crate::types::SqlType> {
+    crate::sql::bind::type_of(ty).ok()
+}
+
 /// Its parameters as `\df` shows them: `a integer, b text`.
 pub(super) fn function_parameters(function: &CreateFunction) -> String {
     let one = |parameter: &FunctionParameter| match &parameter.name {
-        Some(name) => format!("{} {}", quote(&name.name), parameter.data_type.to_string().to_lowercase()),
-        None => parameter.data_type.to_string().to_lowercase(),
+        Some(name) => format!("{} {}", quote(&name.name), type_name(&parameter.data_type)),
+        None => type_name(&parameter.data_type),
     };
     function.parameters.iter().map(one).collect::<Vec<_>>().join(", ")
 }

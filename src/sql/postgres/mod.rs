@@ -9,6 +9,7 @@
 mod definitions;
 mod functions;
 mod information;
+mod keywords;
 mod names;
 mod objects;
 mod relations;
@@ -18,6 +19,7 @@ mod statistics;
 mod table;
 #[cfg(test)]
 mod tests;
+mod told;
 mod views;
 
 use std::collections::BTreeMap;
@@ -28,7 +30,8 @@ use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 
 pub use functions::{catalog_function, is_catalog_function};
-pub(super) use rewrite::{json_function, reg_type, rewrite};
+pub(super) use rewrite::{json_function, oid_type, reg_type, rewrite};
+pub(super) use told::tell;
 
 use self::table::Table;
 use crate::base::{Error, Result, SessionSettings};

@@ -6,7 +6,8 @@ use super::definitions::index_name;
 use super::{Facts, roles};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::postgres::{
-    OWNER, key_index_oid, named_oid, pg_type, pg_type_named, pg_types, relation_of_oid, relation_oid, schema_oid,
+    OWNER, io_functions, key_index_oid, named_oid, pg_type, pg_type_named, pg_types, relation_of_oid, relation_oid,
+    schema_oid,
 };
 use crate::catalog::{Relation, RelationKind, schemas};
 
@@ -51,6 +52,9 @@ pub(super) fn parts(text: &str) -> Vec<String> {
             }
             '"' => quoted = !quoted,
             '.' if !quoted => parts.push(String::new()),
+            // Around a point, spaces mean nothing.
+            ' ' if !quoted
+                && (parts[last].is_empty() || characters.peek().is_some_and(|next| [' ', '.'].contains(next))) => {}
             character if quoted => parts[last].push(character),
             character => parts[last].extend(character.to_lowercase()),
         }
@@ -81,11 +85,14 @@ pub(super) fn find(reg: Reg, text: &str, facts: &Facts) -> Option<u32> {
         Reg::Proc => {
             let name = name.split('(').next().unwrap_or(name);
             let users = facts.catalog.relations().filter(|relation| relation.kind == RelationKind::Function);
-            if let Some(function) = users.into_iter().find(|function| function.name == name) {
+            if let Some(function) = users.into_iter().find(|function| bare_name(&function.name) == name) {
                 return Some(relation_oid(function));
             }
             let known = facts.functions.iter().any(|(known, _)| known == name);
-            io_function(name).or_else(|| known.then(|| named_oid("function", name)))
+            io_functions()
+                .find(|(_, io)| *io == name)
+                .map(|(oid, _)| oid)
+                .or_else(|| known.then(|| named_oid("function", name)))
         }
         Reg::Collation => ["default", "C", "c", "POSIX", "posix"]
             .iter()
@@ -98,20 +105,6 @@ pub(super) fn find(reg: Reg, text: &str, facts: &Facts) -> Option<u32> {
 /// The number of a role.
 pub(super) fn role(name: &str) -> u32 {
     if name == OWNER.1 { OWNER.0 } else { named_oid("role", name) }
-}
-
-/// The functions of input and output that clients ask for by name.
-fn io_function(name: &str) -> Option<u32> {
-    const KNOWN: [(&str, u32); 7] = [
-        ("array_in", 750),
-        ("array_out", 751),
-        ("array_recv", 2400),
-        ("record_in", 2290),
-        ("domain_in", 2597),
-        ("enum_in", 3506),
-        ("range_in", 3834),
-    ];
-    KNOWN.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid)
 }
 
 fn class(schema: Option<&str>, name: &str, facts: &Facts) -> Option<u32> {
@@ -202,7 +195,16 @@ pub(super) fn name(reg: Reg, oid: u32, facts: &Facts) -> String {
 
 /// The function with that number.
 pub(super) fn function_name(oid: u32, facts: &Facts) -> Option<&str> {
-    facts.functions.iter().map(|(name, _)| name.as_str()).find(|name| named_oid("function", name) == oid)
+    let io = io_functions().find(|(io, _)| *io == oid).map(|(_, name)| name);
+    let users =
+        || facts.catalog.relations().find(|made| made.kind == RelationKind::Function && relation_oid(made) == oid);
+    io.or_else(|| facts.functions.iter().map(|(name, _)| name.as_str()).find(|name| named_oid("function", name) == oid))
+        .or_else(|| users().map(|made| bare_name(&made.name)))
+}
+
+/// The name of a function, which is kept with the types of its parameters: `twice(bigint)`.
+fn bare_name(name: &str) -> &str {
+    name.split('(').next().unwrap_or(name)
 }
 
 /// The role with that number.

@@ -3,7 +3,7 @@
 use super::definitions;
 use super::table::{Table, Value};
 use super::{DATABASE, Facts};
-use crate::catalog::postgres::{OWNER, named_oid, pg_types, relation_oid, schema_oid};
+use crate::catalog::postgres::{OWNER, io_functions, named_oid, pg_type_of, pg_types, relation_oid, schema_oid};
 use crate::catalog::{RelationKind, schemas};
 
 /// Numbers of the database and of its tablespace.
@@ -122,6 +122,24 @@ fn tablespaces(table: &mut Table) {
 }
 
 fn functions(table: &mut Table, facts: &Facts) {
+    for (oid, name) in io_functions() {
+        table.row([
+            ("oid", oid.into()),
+            ("proname", name.into()),
+            ("pronamespace", schema_oid(schemas::POSTGRES).into()),
+            ("proowner", OWNER.0.into()),
+            ("prolang", 12u32.into()),
+            ("procost", Value::Float(1.0)),
+            ("prokind", "f".into()),
+            ("proisstrict", true.into()),
+            ("provolatile", "i".into()),
+            ("proparallel", "s".into()),
+            ("pronargs", Value::Int(1)),
+            ("prorettype", 2281u32.into()),
+            ("proargtypes", Value::Ints(vec![2281])),
+            ("prosrc", name.into()),
+        ]);
+    }
     for (name, kind) in facts.functions.iter() {
         table.row([
             ("oid", named_oid("function", name).into()),
@@ -148,10 +166,15 @@ fn users_functions(table: &mut Table, facts: &Facts) {
     let functions = facts.catalog.relations().filter(|relation| relation.kind == RelationKind::Function);
     for relation in functions {
         let oid = relation_oid(relation);
-        let count = definitions::function(&facts.catalog, oid).map_or(0, |(function, _)| function.parameters.len());
+        let Some((function, _)) = definitions::function(&facts.catalog, oid) else { continue };
+        let number = |ty| definitions::function_type(ty).map_or(2276, |ty| i64::from(pg_type_of(&ty).0));
+        let parameters: Vec<i64> = function.parameters.iter().map(|parameter| number(&parameter.data_type)).collect();
+        let names = function.parameters.iter().map(|parameter| parameter.name.as_ref());
+        let names = names.map(|name| name.map_or_else(String::new, |name| name.name.clone())).collect::<Vec<_>>();
+        let named = names.iter().any(|name| !name.is_empty());
         table.row([
             ("oid", oid.into()),
-            ("proname", relation.name.as_str().into()),
+            ("proname", function.name.name.as_str().into()),
             ("pronamespace", schema_oid(&relation.schema_name).into()),
             ("proowner", OWNER.0.into()),
             ("prolang", 14u32.into()),
@@ -159,9 +182,11 @@ fn users_functions(table: &mut Table, facts: &Facts) {
             ("prokind", "f".into()),
             ("provolatile", "i".into()),
             ("proparallel", "s".into()),
-            ("pronargs", count.into()),
-            ("prorettype", 2276u32.into()),
-            ("proargtypes", Value::Ints(vec![2276; count])),
+            ("pronargs", parameters.len().into()),
+            ("prorettype", number(&function.returns).into()),
+            ("proargtypes", Value::Ints(parameters)),
+            ("proargnames", if named { names.into() } else { Value::Null }),
+            ("proisstrict", function.strict.into()),
             ("prosrc", relation.sql.as_str().into()),
         ]);
     }

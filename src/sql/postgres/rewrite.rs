@@ -4,15 +4,20 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, TimezoneInfo, VisitMut,
-    VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    TableAlias, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
 use super::functions::is_catalog_function;
+use super::keywords;
 use super::names::REGS;
 use crate::base::{Error, Result};
 use crate::catalog::schemas;
+use crate::functions::is_native;
 use crate::sql::parse::fold;
 
 /// The function that makes an array of the rows of its argument, a sub-query.
@@ -20,17 +25,28 @@ const ARRAY_OF: &str = crate::serving::ARRAY_OF;
 
 /// Rewrites `query`; names of its columns were given before.
 pub(in crate::sql) fn rewrite(query: &mut Query) -> Result<()> {
-    if let ControlFlow::Break(error) = query.visit(&mut Rewriter) {
-        return Err(error);
+    match query.visit(&mut Rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
     }
-    show(&mut query.body);
-    Ok(())
+}
+
+/// The type of objects' numbers, as the planner is told.
+pub(in crate::sql) fn oid_type() -> DataType {
+    DataType::Custom(ObjectName::from(vec![Ident::new("oid")]), Vec::new())
 }
 
 struct Rewriter;
 
 impl VisitorMut for Rewriter {
     type Break = Error;
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match function_in_from(factor) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let taken = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
@@ -44,6 +60,55 @@ impl VisitorMut for Rewriter {
     }
 }
 
+/// Functions that give the rows of a relation of the catalog.
+const SHOWN_BY: [(&str, &str); 2] =
+    [("pg_show_all_settings", "pg_settings"), ("pg_available_extensions", "pg_available_extensions")];
+
+/// A function of one value that stands in FROM: a relation of one row, whose column has the alias's name.
+fn function_in_from(factor: &mut TableFactor) -> Result<()> {
+    let TableFactor::Table { name, args, alias, with_ordinality: false, .. } = factor else { return Ok(()) };
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+    let (Some(arguments), Some(function)) = (args.as_ref(), parts.last()) else { return Ok(()) };
+    let named = |alias: &mut Option<TableAlias>| {
+        let name = Ident::with_quote('"', function.clone());
+        alias.take().unwrap_or_else(|| TableAlias { explicit: true, name, columns: Vec::new(), at: None })
+    };
+    if function == keywords::FUNCTION && arguments.args.is_empty() {
+        let subquery = parsed(&keywords::rows())?;
+        *factor = TableFactor::Derived { lateral: false, subquery, alias: Some(named(alias)), sample: None };
+        return Ok(());
+    }
+    let shown = SHOWN_BY.iter().find(|(shows, _)| shows == function && arguments.args.is_empty());
+    if let Some((_, relation)) = shown {
+        *name = ObjectName::from(vec![Ident::new(schemas::POSTGRES), Ident::new(*relation)]);
+        *args = None;
+        return Ok(());
+    }
+    if !(is_native(function) || is_catalog_function(function)) {
+        return Ok(());
+    }
+    let exprs = arguments.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    });
+    let Some(exprs) = exprs.collect::<Option<Vec<_>>>() else { return Ok(()) };
+    let shown = alias.as_ref().map_or_else(|| function.clone(), |alias| fold(&alias.name));
+    let item = SelectItem::ExprWithAlias { expr: called(function, exprs), alias: Ident::with_quote('"', shown) };
+    let mut query = parsed("SELECT 1")?;
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.projection = vec![item];
+    }
+    *factor = TableFactor::Derived { lateral: false, subquery: query, alias: Some(named(alias)), sample: None };
+    Ok(())
+}
+
+/// A query of ours.
+fn parsed(sql: &str) -> Result<Box<Query>> {
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql);
+    let query = parser.and_then(|mut parser| parser.parse_query());
+    query.map_err(|error| Error::internal(format!("a query of ours does not parse: {error}")))
+}
+
 fn rewritten(expr: Expr) -> Result<Expr> {
     Ok(match expr {
         Expr::Function(function) => function_of(function),
@@ -51,11 +116,17 @@ fn rewritten(expr: Expr) -> Result<Expr> {
             if let Some(reg) = reg_type(&data_type) {
                 return Ok(call(reg, *expr));
             }
-            let data_type = plain_type(data_type);
-            match reg_call(&expr) {
-                Some(reg) if is_text(&data_type) => name_of(reg, *expr),
-                _ => Expr::Cast { kind, expr, data_type, array, format },
-            }
+            let data_type = if one_character(&expr, &data_type) { DataType::Text } else { plain_type(data_type) };
+            let expr = if is_literal(&expr) { read_number(expr, &data_type) } else { expr };
+            Expr::Cast { kind, expr, data_type, array, format }
+        }
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
+            let (left, right) = match (reg_call(&left), reg_call(&right)) {
+                (Some(reg), None) if is_literal(&right) => (left, Box::new(call(reg, *right))),
+                (None, Some(reg)) if is_literal(&left) => (Box::new(call(reg, *left)), right),
+                _ => (left, right),
+            };
+            Expr::BinaryOp { left, op, right }
         }
         Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(parts), right } => {
             let op = operator(&parts)?;
@@ -150,7 +221,7 @@ pub(in crate::sql) fn reg_type(ty: &DataType) -> Option<&'static str> {
 /// `ty`, as the planner knows it.
 fn plain_type(ty: DataType) -> DataType {
     if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, size)) = ty {
-        let element = if reg_type(&element).is_some() { DataType::BigInt(None) } else { plain_type(*element) };
+        let element = if reg_type(&element).is_some() { oid_type() } else { plain_type(*element) };
         return DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(element), size));
     }
     let Some(name) = type_name(&ty) else { return ty };
@@ -158,7 +229,8 @@ fn plain_type(ty: DataType) -> DataType {
     match name.as_str() {
         "text" | "name" | "char" | "bpchar" | "varchar" | "unknown" | "cstring" | "pg_node_tree" | "aclitem"
         | "sql_identifier" | "character_data" | "yes_or_no" | "inet" => DataType::Text,
-        "oid" | "xid" | "cid" | "int8" => DataType::BigInt(None),
+        "oid" => oid_type(),
+        "xid" | "cid" | "int8" => DataType::BigInt(None),
         "int2" => DataType::SmallInt(None),
         "int4" | "cardinal_number" => DataType::Int(None),
         "float4" => DataType::Real,
@@ -174,13 +246,32 @@ fn plain_type(ty: DataType) -> DataType {
         "timestamptz" => DataType::Timestamp(None, TimezoneInfo::Tz),
         "interval" => DataType::Interval { fields: None, precision: None },
         "int2vector" => array(DataType::SmallInt(None)),
-        "oidvector" => array(DataType::BigInt(None)),
+        "oidvector" => array(oid_type()),
         _ => ty,
     }
 }
 
-fn is_text(ty: &DataType) -> bool {
-    matches!(ty, DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_))
+fn is_literal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+/// `'f'::char`: the only length of CHAR that means what text means.
+fn one_character(expr: &Expr, ty: &DataType) -> bool {
+    let single = |value: &Value| matches!(value, Value::SingleQuotedString(text) if text.chars().count() == 1);
+    matches!(ty, DataType::Char(None) | DataType::Character(None))
+        && matches!(expr, Expr::Value(value) if single(&value.value))
+}
+
+/// A text that is to be a number of an object, or an array of them, is read as bigint is.
+fn read_number(expr: Box<Expr>, ty: &DataType) -> Box<Expr> {
+    let data_type = match ty {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, size)) if **element == oid_type() => {
+            DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::BigInt(None)), *size))
+        }
+        ty if *ty == oid_type() => DataType::BigInt(None),
+        _ => return expr,
+    };
+    Box::new(Expr::Cast { kind: CastKind::DoubleColon, expr, data_type, array: false, format: None })
 }
 
 /// The `reg...` type of a cast that was rewritten.
@@ -192,31 +283,6 @@ fn reg_call(expr: &Expr) -> Option<&'static str> {
             REGS.iter().find(|(reg, _)| *reg == name.value).map(|(reg, _)| *reg)
         }
         _ => None,
-    }
-}
-
-/// The name of what a `reg...` value is the number of.
-fn name_of(reg: &str, value: Expr) -> Expr {
-    call(&format!("__{reg}_name"), value)
-}
-
-/// Clients are shown names where the query gives `reg...` values.
-fn show(body: &mut SetExpr) {
-    match body {
-        SetExpr::Select(select) => {
-            for item in &mut select.projection {
-                let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
-                if let Some(reg) = reg_call(expr) {
-                    let value = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
-                    *expr = name_of(reg, value);
-                }
-            }
-        }
-        SetExpr::SetOperation { left, right, .. } => {
-            show(left);
-            show(right);
-        }
-        _ => {}
     }
 }
 

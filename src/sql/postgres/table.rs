@@ -6,7 +6,9 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
     StringArray, StringBuilder, TimestampMicrosecondArray, new_null_array,
 };
-use datafusion::arrow::array::{Int16Builder, Int64Builder};
+use datafusion::arrow::array::{Int16Builder, Int32Builder, Int64Builder};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatchOptions;
 
 use crate::base::{Error, Result};
@@ -137,10 +139,15 @@ impl Table {
             return Err(Error::internal(format!("{} has no column {stray}", self.definition.name)));
         }
         let columns = self.definition.relation.columns.columns.iter().enumerate();
-        let columns = columns.map(|(place, column)| array(&column.ty, self.rows.iter().map(|row| &row[place])));
+        let schema = SchemaRef::clone(&self.definition.arrow);
+        let columns = columns.map(|(place, column)| {
+            let values = array(&column.ty, self.rows.iter().map(|row| &row[place]))?;
+            let wanted = schema.field(place).data_type();
+            Ok(if values.data_type() == wanted { values } else { cast(&values, wanted)? })
+        });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
-        Ok(RecordBatch::try_new_with_options(self.definition.relation.columns.arrow(), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 }
 
@@ -185,6 +192,16 @@ fn list<'a>(element: &SqlType, values: impl ExactSizeIterator<Item = &'a Value>)
             for value in values {
                 if let Value::Ints(ints) = value {
                     ints.iter().for_each(|&int| list.values().append_value(int as i16));
+                }
+                list.append(matches!(value, Value::Ints(_)));
+            }
+            Ok(Arc::new(list.finish()))
+        }
+        SqlType::Int => {
+            let mut list = ListBuilder::new(Int32Builder::new());
+            for value in values {
+                if let Value::Ints(ints) = value {
+                    ints.iter().for_each(|&int| list.values().append_value(int as i32));
                 }
                 list.append(matches!(value, Value::Ints(_)));
             }

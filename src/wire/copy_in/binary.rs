@@ -126,7 +126,7 @@ pub(super) fn column(fields: &[Field], ty: &SqlType) -> std::result::Result<Arra
             let error = Error::invalid("incorrect binary data format").with_code("22P03");
             (row, error.with_detail(format!("{} bytes are no value of type {ty}.", bytes.len())))
         };
-        let part = from_binary(ty, bytes.clone()).ok_or_else(wrong)?;
+        let part = from_binary(ty, None, bytes.clone()).ok_or_else(wrong)?;
         parts.push(match part.as_string_opt::<i32>().filter(|_| *ty != SqlType::Varchar) {
             // Numerics and documents arrive as their text.
             Some(text) => match read_column(text, ty).map_err(|error| (row, error))? {

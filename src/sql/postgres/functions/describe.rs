@@ -1,9 +1,9 @@
 //! Functions that describe objects: definitions, comments, names of types, visibility.
 
 use super::super::definitions;
-use super::super::names::{Reg, function_name, is_visible_oid, role_name, type_name};
+use super::super::names::{Reg, function_name, is_visible_oid, parts, role_name, type_name};
 use super::super::table::Value;
-use super::{Call, Entry, entry, flag, text};
+use super::{Call, Entry, entry, flag, number, text, texts};
 use crate::base::Result;
 use crate::catalog::postgres::{pg_type, relation_of_oid};
 
@@ -29,6 +29,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry("pg_get_triggerdef", (1, 2), text, none),
     entry("pg_get_partkeydef", (1, 1), text, none),
     entry("pg_get_partition_constraintdef", (1, 1), text, none),
+    entry("pg_partition_ancestors", (1, 1), number, none).told("regclass"),
+    entry("pg_partition_root", (1, 1), number, none).told("regclass"),
     entry("pg_get_statisticsobjdef", (1, 1), text, none),
     entry("pg_get_statisticsobjdef_columns", (1, 1), text, none),
     entry("pg_get_functiondef", (1, 1), text, functiondef),
@@ -55,6 +57,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry("pg_ts_parser_is_visible", (1, 1), flag, exists),
     entry("pg_ts_template_is_visible", (1, 1), flag, exists),
     entry("pg_relation_is_publishable", (1, 1), flag, |_| Ok(false.into())),
+    entry("parse_ident", (1, 2), texts, |call| Ok(parts(call.text(0).unwrap_or_default()).into())),
     entry("pg_typeof", (1, 1), text, pg_typeof).loose(),
 ];
 
@@ -62,7 +65,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 fn function_result(call: &Call<'_>) -> Result<Value> {
     let oid = call.oid(0, Reg::Proc)?;
     if let Some((function, _)) = definitions::function(&call.facts.catalog, oid) {
-        return Ok(function.returns.to_string().to_lowercase().into());
+        return Ok(definitions::type_name(&function.returns).into());
     }
     Ok(function_name(oid, call.facts).map(|_| "\"any\"").into())
 }

@@ -11,14 +11,18 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result as PlanResult, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 use super::Facts;
 use super::names::{REGS, Reg, name, require};
 use super::table::{Value, array};
 use crate::base::{Error, Result, sqlstate};
+use crate::catalog::postgres::as_type;
 use crate::types::SqlType;
 
 /// A function: what it is called, what it gives, how.
@@ -27,6 +31,8 @@ struct Entry {
     returns: fn() -> SqlType,
     /// One NULL argument makes NULL.
     strict: bool,
+    /// What its numbers are numbers of: `oid`, `regclass`, ...
+    told: Option<&'static str>,
     /// How many arguments it takes, at least and at most.
     arguments: (usize, usize),
     run: fn(&Call<'_>) -> Result<Value>,
@@ -52,6 +58,10 @@ fn texts() -> SqlType {
     SqlType::Array(Box::new(SqlType::Varchar))
 }
 
+fn ints() -> SqlType {
+    SqlType::Array(Box::new(SqlType::Int))
+}
+
 fn time() -> SqlType {
     SqlType::TimestampTz
 }
@@ -62,10 +72,16 @@ const fn entry(
     returns: fn() -> SqlType,
     run: fn(&Call<'_>) -> Result<Value>,
 ) -> Entry {
-    Entry { name, returns, strict: true, arguments, run }
+    Entry { name, returns, strict: true, told: None, arguments, run }
 }
 
 impl Entry {
+    /// Gives numbers of objects, of type `told`.
+    const fn told(mut self, told: &'static str) -> Entry {
+        self.told = Some(told);
+        self
+    }
+
     /// NULL arguments are passed on.
     const fn loose(mut self) -> Entry {
         self.strict = false;
@@ -169,14 +185,14 @@ const CASTS: &[Entry] = &[
     entry("__regoper_name", (1, 1), text, |call| shown(call, Reg::None)),
     entry("__regoperator_name", (1, 1), text, |call| shown(call, Reg::None)),
     entry("__regconfig_name", (1, 1), text, |call| shown(call, Reg::None)),
-    entry("to_regclass", (1, 1), number, |call| Ok(perhaps(call, Reg::Class))),
-    entry("to_regtype", (1, 1), number, |call| Ok(perhaps(call, Reg::Type))),
-    entry("to_regnamespace", (1, 1), number, |call| Ok(perhaps(call, Reg::Namespace))),
-    entry("to_regrole", (1, 1), number, |call| Ok(perhaps(call, Reg::Role))),
+    entry("to_regclass", (1, 1), number, |call| Ok(perhaps(call, Reg::Class))).told("regclass"),
+    entry("to_regtype", (1, 1), number, |call| Ok(perhaps(call, Reg::Type))).told("regtype"),
+    entry("to_regnamespace", (1, 1), number, |call| Ok(perhaps(call, Reg::Namespace))).told("regnamespace"),
+    entry("to_regrole", (1, 1), number, |call| Ok(perhaps(call, Reg::Role))).told("regrole"),
 ];
 
 const fn cast_in<const KIND: usize>() -> Entry {
-    entry(REGS[KIND].0, (1, 1), number, |call| Ok(call.oid(0, REGS[KIND].1)?.into()))
+    entry(REGS[KIND].0, (1, 1), number, |call| Ok(call.oid(0, REGS[KIND].1)?.into())).told(REGS[KIND].0)
 }
 
 fn shown(call: &Call<'_>, reg: Reg) -> Result<Value> {
@@ -219,6 +235,16 @@ fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
+impl CatalogFunction {
+    /// The field of its result.
+    fn field(&self) -> Field {
+        match self.entry.told {
+            None => Field::new(self.entry.name, (self.entry.returns)().arrow(), true),
+            Some(told) => as_type(Field::new(self.entry.name, DataType::UInt32, true), told),
+        }
+    }
+}
+
 impl ScalarUDFImpl for CatalogFunction {
     fn name(&self) -> &str {
         self.entry.name
@@ -231,7 +257,7 @@ impl ScalarUDFImpl for CatalogFunction {
     fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
         let (least, most) = self.entry.arguments;
         if (least..=most).contains(&types.len()) {
-            return Ok((self.entry.returns)().arrow());
+            return Ok(self.field().data_type().clone());
         }
         let shown: Vec<String> = types
             .iter()
@@ -241,6 +267,12 @@ impl ScalarUDFImpl for CatalogFunction {
             .with_code(sqlstate::UNDEFINED_FUNCTION)
             .with_hint(format!("It takes {least} to {most} arguments."));
         Err(external(error))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        self.return_type(&types)?;
+        Ok(Arc::new(self.field()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
@@ -260,6 +292,8 @@ impl ScalarUDFImpl for CatalogFunction {
             values.push(if null { Value::Null } else { (self.entry.run)(&call).map_err(external)? });
         }
         let values = array(&(self.entry.returns)(), values.iter()).map_err(external)?;
+        let wanted = args.return_field.data_type();
+        let values = if values.data_type() == wanted { values } else { cast(&values, wanted)? };
         if all_scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?));
         }
@@ -276,6 +310,7 @@ fn value_at(array: &dyn Array, row: usize) -> PlanResult<Value> {
         ScalarValue::Int16(value) => value.map(i64::from).into(),
         ScalarValue::Int32(value) => value.into(),
         ScalarValue::Int64(value) => value.into(),
+        ScalarValue::UInt32(value) => value.into(),
         ScalarValue::Float32(value) => value.map(f64::from).into(),
         ScalarValue::Float64(value) => value.into(),
         ScalarValue::Utf8(value) | ScalarValue::LargeUtf8(value) | ScalarValue::Utf8View(value) => value.into(),

@@ -2,7 +2,7 @@
 
 use super::super::table::Value;
 use super::super::{DATABASE, objects};
-use super::{Call, Entry, entry, flag, int, number, text, texts, time};
+use super::{Call, Entry, entry, flag, int, ints, number, text, texts, time};
 use crate::base::Result;
 use crate::catalog::schemas;
 
@@ -23,8 +23,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry("pg_conf_load_time", (0, 0), time, |call| Ok(call.facts.started_us.into())),
     // There are no advisory locks: all of them are given back.
     entry("pg_advisory_unlock_all", (0, 0), text, |_| Ok("".into())),
+    // Nothing is locked, so nobody waits for another.
+    entry("pg_blocking_pids", (1, 1), ints, |_| Ok(Value::Ints(Vec::new()))),
     entry("pg_is_in_recovery", (0, 0), flag, |_| Ok(false.into())),
-    entry("pg_my_temp_schema", (0, 0), number, |_| Ok(0u32.into())),
+    entry("pg_my_temp_schema", (0, 0), number, |_| Ok(0u32.into())).told("oid"),
     entry("pg_is_other_temp_schema", (1, 1), flag, |_| Ok(false.into())),
     entry("pg_client_encoding", (0, 0), text, |_| Ok("UTF8".into())),
     entry("getdatabaseencoding", (0, 0), text, |_| Ok("UTF8".into())),
