@@ -82,16 +82,18 @@ impl<'a> Column<'a> {
         let column = Column::new(array, ty)?;
         Ok(match (told, column) {
             (Some(told::OID), Column::BigInt(array)) => Column::Oid(array),
-            (Some(told::OIDS), Column::Array(list, elements, _)) => Column::Array(list, elements.as_oids(), told::OID),
+            (Some(told::OIDS), Column::Array(list, elements, _)) => {
+                Column::Array(list, elements.into_oids(), told::OID)
+            }
             (Some(told::OID_VECTOR), Column::Array(list, elements, _)) => {
-                Column::Vector(list, elements.as_oids(), told::OID)
+                Column::Vector(list, elements.into_oids(), told::OID)
             }
             (Some(told::INT2_VECTOR), Column::Array(list, elements, oid)) => Column::Vector(list, elements, oid),
             (_, column) => column,
         })
     }
 
-    fn as_oids(self) -> Box<Column<'a>> {
+    fn into_oids(self) -> Box<Column<'a>> {
         Box::new(match self {
             Column::BigInt(array) => Column::Oid(array),
             other => other,
