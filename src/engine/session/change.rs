@@ -217,15 +217,7 @@ impl Work<'_> {
         guard: &mut Option<TableGuard>,
     ) -> Result<RecordBatch> {
         let rows = rows.with_parameters(self.parameters)?;
-        let seen = self.seen(table, guard).await?;
-        let snapshot = seen.grant.set.snapshot(table.id)?;
-        let own = match fixed_key(&rows.plan, table) {
-            Some(key) => {
-                let key = seen.view()?.encode_key(&key)?;
-                keyed(table, seen.view()?, snapshot, seen.pending.iter(), std::iter::once(key.row(0)))?
-            }
-            None => contents(snapshot, seen.pending.iter())?,
-        };
+        let own = self.seen(table, guard).await?.rows(table, &rows)?;
         self.collect(rows, vec![(table.id, own)]).await
     }
 
@@ -237,15 +229,7 @@ impl Work<'_> {
             if !writes.into_iter().any(|(id, _)| *id == table.id) {
                 continue;
             }
-            let seen = self.seen(table, &mut None).await?;
-            let snapshot = seen.grant.set.snapshot(table.id)?;
-            let rows = match fixed_key(&bound.plan, table) {
-                Some(key) => {
-                    let key = seen.view()?.encode_key(&key)?;
-                    keyed(table, seen.view()?, snapshot, seen.pending.iter(), std::iter::once(key.row(0)))?
-                }
-                None => contents(snapshot, seen.pending.iter())?,
-            };
+            let rows = self.seen(table, &mut None).await?.rows(table, bound)?;
             own.push((table.id, rows));
         }
         Ok(own)
@@ -314,6 +298,18 @@ impl Work<'_> {
 impl Seen {
     fn view(&self) -> Result<&Arc<PublishedView>> {
         self.grant.views.first().ok_or_else(|| Error::internal("table was granted without its view"))
+    }
+
+    /// The rows of `table` that `bound` may ask for: all, or those of the one key that its condition names.
+    fn rows(&self, table: &Relation, bound: &BoundQuery) -> Result<RecordBatch> {
+        let snapshot = self.grant.set.snapshot(table.id)?;
+        match fixed_key(&bound.plan, table) {
+            Some(key) => {
+                let key = self.view()?.encode_key(&key)?;
+                keyed(table, self.view()?, snapshot, self.pending.iter(), std::iter::once(key.row(0)))
+            }
+            None => contents(snapshot, self.pending.iter()),
+        }
     }
 }
 
