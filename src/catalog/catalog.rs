@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::access::{Access, AccessChange};
+use super::access::Access;
 use super::postgres::{pg_table, pg_table_by_id};
 use super::relation::{Relation, RelationKind, schemas};
 use super::system::system_relations;
@@ -91,9 +91,9 @@ impl Catalog {
         Ok(relation)
     }
 
-    /// Puts `relation` in the place of the one with its number, which keeps its name and kind (a view that is created
+    /// Puts `relation` in the place of the one with its number, which keeps its name, kind and rights (a view that is created
     /// again, a comment, a new graph). Fails with 42P16 when it would depend on itself.
-    pub fn replace(&mut self, relation: Relation) -> Result<Arc<Relation>> {
+    pub fn replace(&mut self, mut relation: Relation) -> Result<Arc<Relation>> {
         check_columns(&relation)?;
         let old = self.relations.get(&relation.id);
         let same = |old: &&Arc<Relation>| {
@@ -107,6 +107,9 @@ impl Catalog {
                 .with_code(sqlstate::INVALID_TABLE_DEFINITION)
                 .with_hint("Leave the relations out of its query that are made from it."));
         }
+        if let Some(old) = self.relations.get(&relation.id) {
+            relation.rights = old.rights.clone();
+        }
         let relation = Arc::new(relation);
         Arc::make_mut(&mut self.relations).insert(relation.id, Arc::clone(&relation));
         Ok(relation)
@@ -115,11 +118,6 @@ impl Catalog {
     /// Roles and rights.
     pub fn access(&self) -> &Access {
         &self.access
-    }
-
-    /// Changes roles and rights.
-    pub fn change_access(&mut self, change: &AccessChange) -> Result<()> {
-        Arc::make_mut(&mut self.access).apply(change)
     }
 
     pub(super) fn remove(&mut self, relation: &Relation) {

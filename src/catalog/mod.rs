@@ -17,7 +17,10 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-pub use access::{Access, AccessChange, Identity, Membership, Role, RoleOptions};
+pub use access::{
+    Access, AccessChange, AclItem, Grant, Identity, Membership, Object, ObjectClass, Privilege, Rights, Role,
+    RoleOptions,
+};
 pub use catalog::Catalog;
 pub use relation::{Relation, RelationKind, RelationWatermark, SCHEMAS, schemas};
 pub use system::{SystemViewDefinition, system_view_definitions};

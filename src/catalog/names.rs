@@ -101,6 +101,9 @@ impl Catalog {
             }
         }
         Arc::make_mut(&mut self.schemas).remove(name);
+        if self.access.schemas.contains_key(name) {
+            Arc::make_mut(&mut self.access).schemas.remove(name);
+        }
         Ok(dropped)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Rights;
 use crate::base::{Error, Result, sqlstate};
 use crate::types::{Epoch, JobId, RelationId, Schema};
 
@@ -175,6 +176,9 @@ pub struct Relation {
     /// The relations that its definition names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub depends_on: BTreeSet<RelationId>,
+    /// Whose it is, and what was granted on it.
+    #[serde(default, skip_serializing_if = "Rights::is_default")]
+    pub rights: Rights,
 }
 
 impl Relation {
@@ -217,6 +221,7 @@ impl Relation {
             column_comments: BTreeMap::new(),
             search_path: Vec::new(),
             depends_on: BTreeSet::new(),
+            rights: Rights::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::{Error, Result, Settings, sqlstate};
-use crate::catalog::{Catalog, Relation, RelationKind, RelationWatermark, schemas};
+use crate::catalog::{Catalog, Relation, RelationKind, RelationWatermark, Rights, schemas};
 use crate::dataflow::source::source_fault_schema;
 use crate::dataflow::{Graph, NodeKind};
 use crate::plan::{
@@ -17,7 +17,7 @@ use crate::plan::{
 use crate::serving::QueryRunner;
 use crate::sql::{
     self, BindMode, Binder, BoundQuery, CreateRelation, CreateSink, CreateView, EmitClause, Name, ObjectKind,
-    RelationDefinition, SinkConnector, SinkFrom, SinkOptions, SourceConnector, SourceOptions, Statement as Sql,
+    RelationDefinition, SinkConnector, SinkFrom, SinkOptions, SourceConnector, SourceOptions, Statement as Sql, Use,
 };
 use crate::types::{JobId, RelationId, Schema};
 
@@ -45,6 +45,8 @@ pub(super) struct Author<'a> {
     pub numbers: &'a dyn Numbers,
     /// The statement as it was written.
     pub text: &'a str,
+    /// The role to which what it makes belongs.
+    pub owner: &'a str,
     /// Whether files may be opened (to infer columns).
     pub may_open: bool,
 }
@@ -57,17 +59,25 @@ pub(super) struct Authored {
     pub explain: String,
     /// What the user should know of it.
     pub notices: Vec<Notice>,
+    /// What its query uses.
+    pub uses: Vec<Use>,
 }
 
 impl Authored {
     fn new(ddl: Ddl, explain: String) -> Authored {
-        Authored { ddl, explain, notices: Vec::new() }
+        Authored { ddl, explain, notices: Vec::new(), uses: Vec::new() }
     }
 
     /// With what its plan gives notice of.
     fn planned(ddl: Ddl, planned: &PlannedView) -> Authored {
         let notices = planned.notices.iter().map(Notice::new).collect();
-        Authored { ddl, explain: explain(planned), notices }
+        Authored { ddl, explain: explain(planned), notices, uses: Vec::new() }
+    }
+
+    /// With what its query uses.
+    fn using(mut self, query: &BoundQuery) -> Authored {
+        self.uses.clone_from(&query.uses);
+        self
     }
 
     /// With a notice if `query` has an order that a stored relation does not keep.
@@ -112,6 +122,7 @@ impl Author<'_> {
         }
         let mut relation = Relation::new(id, &name.name, kind, columns);
         relation.schema_name = schema;
+        relation.rights = Rights::of(self.owner);
         relation.sql = self.text.to_string();
         if self.catalog.path() != [schemas::PUBLIC] {
             relation.search_path = self.catalog.path().to_vec();
@@ -207,7 +218,7 @@ impl Author<'_> {
         view.depends_on = created_by_users(&bound.relations);
         view.primary_key.clone_from(&planned.key);
         let relations = self.with_side_outputs(view, &planned, late, faults)?;
-        Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound))
+        Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound).using(&bound))
     }
 
     /// CREATE SINK: the sink and its job.
@@ -227,7 +238,9 @@ impl Author<'_> {
                 sink.job = Some(self.numbers.job());
                 let explain = graph.to_string();
                 sink.graph = Some(graph_text(&graph)?);
-                Ok(Authored::new(Ddl::Create(vec![sink]), explain))
+                let mut authored = Authored::new(Ddl::Create(vec![sink]), explain);
+                authored.uses.push(Use { relation: from, inside: None });
+                Ok(authored)
             }
             SinkFrom::Query { query, emit } => {
                 let bound = self.binder().view(query, &[], BindMode::Stored)?;
@@ -247,7 +260,7 @@ impl Author<'_> {
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
                 sink.depends_on = created_by_users(&bound.relations);
                 let relations = self.with_side_outputs(sink, &planned, late, faults)?;
-                Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound))
+                Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound).using(&bound))
             }
         }
     }

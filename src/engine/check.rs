@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{Error, Result, Settings};
 use crate::catalog::Catalog;
+use crate::catalog::postgres::OWNER;
 use crate::functions::session_state_builder;
 use crate::serving::{QueryLimits, QueryRunner};
 use crate::sql::{self, BindMode, Binder, Statement as Sql};
@@ -73,6 +74,7 @@ impl Checker {
             settings: &self.settings,
             numbers: &Counted(&self.next),
             text: &parsed.text,
+            owner: OWNER.1,
             may_open: false,
         };
         let authored = author.statement(&parsed.statement)?;

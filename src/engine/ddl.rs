@@ -44,6 +44,8 @@ pub(super) enum Ddl {
     },
     /// Roles and rights.
     Access(AccessChange),
+    /// Several changes at one epoch.
+    Together(Vec<Ddl>),
     /// What a relation, or a column of it, is for.
     Comment {
         /// Which.
@@ -96,6 +98,13 @@ impl Ddl {
             Ddl::CreateSchema(name) => changed.create_schema(name)?,
             Ddl::DropSchema { name, cascade } => applied.dropped.extend(changed.drop_schema(name, *cascade)?),
             Ddl::Rename { relation, name, texts } => changed.rename(*relation, name, texts)?,
+            Ddl::Together(parts) => {
+                for part in parts {
+                    let part = part.apply(&mut changed)?;
+                    applied.created.extend(part.created);
+                    applied.dropped.extend(part.dropped);
+                }
+            }
             Ddl::Access(change) => changed.change_access(change)?,
             Ddl::Comment { relation, column, text } => changed.comment(*relation, *column, text.as_deref())?,
             Ddl::Drop { relations, cascade } => {

@@ -11,7 +11,7 @@ mod rename;
 mod statement;
 
 pub use bind::{
-    BindMode, Binder, BoundChange, BoundConflict, BoundFunction, BoundInsert, BoundQuery, RelationDefinition,
+    BindMode, Binder, BoundChange, BoundConflict, BoundFunction, BoundInsert, BoundQuery, RelationDefinition, Use,
     WatermarkDefinition,
 };
 pub use declared::{Declared, declared_columns};

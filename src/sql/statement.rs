@@ -3,6 +3,7 @@
 mod access;
 mod ddl;
 mod function;
+mod looks;
 mod session;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::fmt;
 
 use sqlparser::ast;
 
-pub use access::{AccessStatement, CreateRole, GrantRole, RoleName};
+pub use access::{AccessStatement, CreateRole, GrantRights, GrantRole, ObjectName, RoleName};
 pub use ddl::{Comment, CreateIndex, CreateSchema, DropSchema, Rename};
 pub use function::{CreateFunction, FunctionParameter};
 pub use session::{Copied, CopyFormat, CopyIn, CopyOptions, Declare, Execute, Fetch, Prepare};

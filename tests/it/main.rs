@@ -17,6 +17,7 @@ mod golden;
 mod harness;
 mod login;
 mod nexmark;
+mod privileges;
 mod slt;
 mod suite;
 mod tpch;

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Membership, Role, RoleOptions};
+use std::sync::Arc;
+
+use super::{Access, Grant, Membership, Object, ObjectClass, Rights, Role, RoleOptions};
 use crate::base::{Error, Result, sqlstate};
+use crate::catalog::catalog::Catalog;
 use crate::catalog::postgres::OWNER;
+use crate::catalog::relation::Relation;
 
 /// Names that mean something else where a role is named.
 const RESERVED: [&str; 6] = ["public", "none", "current_user", "current_role", "session_user", "user"];
@@ -49,17 +53,112 @@ pub enum AccessChange {
         /// Only the right to make others members is taken.
         admin_only: bool,
     },
+    /// GRANT privileges ON object.
+    Grant {
+        /// On what.
+        object: Object,
+        /// What, and to whom.
+        grant: Grant,
+    },
+    /// REVOKE privileges ON object.
+    Revoke {
+        /// On what.
+        object: Object,
+        /// What, and from whom.
+        grant: Grant,
+    },
+    /// ALTER ... OWNER TO.
+    Owner {
+        /// Of what.
+        object: Object,
+        /// The new owner.
+        role: String,
+    },
+}
+
+impl Catalog {
+    /// Changes roles and rights; on an error nothing is changed.
+    pub fn change_access(&mut self, change: &AccessChange) -> Result<()> {
+        match change {
+            AccessChange::Grant { object, grant } => {
+                self.require_roles(grant)?;
+                self.change_rights(object, |rights, class, public| rights.grant(class, public, grant))
+            }
+            AccessChange::Revoke { object, grant } => {
+                self.require_roles(grant)?;
+                self.change_rights(object, |rights, class, public| rights.revoke(class, public, grant))
+            }
+            AccessChange::Owner { object, role } => {
+                self.access.require_role(role)?;
+                self.change_rights(object, |rights, _, _| {
+                    rights.give(role);
+                    Ok(())
+                })
+            }
+            AccessChange::DropRole(name) => {
+                self.require_unused(name)?;
+                Arc::make_mut(&mut self.access).apply(change)
+            }
+            AccessChange::CreateRole { .. }
+            | AccessChange::AlterRole { .. }
+            | AccessChange::GrantRole { .. }
+            | AccessChange::RevokeRole { .. } => Arc::make_mut(&mut self.access).apply(change),
+        }
+    }
+
+    fn require_roles(&self, grant: &Grant) -> Result<()> {
+        let mut named = grant.grantees.iter().filter(|name| !name.is_empty());
+        named.try_for_each(|name| self.access.require_role(name).map(drop))
+    }
+
+    fn change_rights(
+        &mut self,
+        object: &Object,
+        change: impl FnOnce(&mut Rights, ObjectClass, bool) -> Result<()>,
+    ) -> Result<()> {
+        let gone = || Error::conflict("the object was dropped meanwhile").with_hint("Send the statement again.");
+        let (mut rights, class, public) = self.rights(object).ok_or_else(gone)?;
+        change(&mut rights, class, public)?;
+        match object {
+            Object::Relation(id) => {
+                let old = self.relations.get(id).ok_or_else(gone)?;
+                let relation = Arc::new(Relation { rights, ..Relation::clone(old) });
+                Arc::make_mut(&mut self.relations).insert(*id, relation);
+            }
+            Object::Schema(name) => drop(Arc::make_mut(&mut self.access).schemas.insert(name.clone(), rights)),
+            Object::Database => Arc::make_mut(&mut self.access).database = rights,
+        }
+        Ok(())
+    }
+
+    /// Fails with 2BP01 when objects belong to the role, or something on them was granted to it or by it.
+    fn require_unused(&self, name: &str) -> Result<()> {
+        let relations = self.relations.values().filter(|relation| relation.rights.name(name)).map(|r| r.title());
+        let schemas = self.access.schemas.iter().filter(|(_, rights)| rights.name(name));
+        let mut uses: Vec<String> = relations.collect();
+        uses.extend(schemas.map(|(schema, _)| format!("schema \"{schema}\"")));
+        uses.extend(self.access.database.name(name).then(|| "the database".to_string()));
+        if name == OWNER.1 || uses.is_empty() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("role \"{name}\" cannot be dropped because some objects depend on it"))
+            .with_code(sqlstate::DEPENDENT_OBJECTS_EXIST)
+            .with_detail(format!("It owns, or has privileges on: {}.", uses.join(", ")))
+            .with_hint("Give them away with ALTER ... OWNER TO, and REVOKE its privileges."))
+    }
 }
 
 impl Access {
     /// Makes `change`; on an error nothing is changed.
-    pub(in crate::catalog) fn apply(&mut self, change: &AccessChange) -> Result<()> {
+    fn apply(&mut self, change: &AccessChange) -> Result<()> {
         match change {
             AccessChange::CreateRole { name, options } => self.create_role(name, options),
             AccessChange::AlterRole { name, options } => self.alter_role(name, options),
             AccessChange::DropRole(name) => self.drop_role(name),
             AccessChange::GrantRole { role, member, admin, grantor } => self.grant_role(role, member, *admin, grantor),
             AccessChange::RevokeRole { role, member, admin_only } => self.revoke_role(role, member, *admin_only),
+            // On objects, which only the catalog knows.
+            AccessChange::Grant { .. } | AccessChange::Revoke { .. } | AccessChange::Owner { .. } => Ok(()),
         }
     }
 

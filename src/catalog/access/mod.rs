@@ -1,12 +1,16 @@
-//! Who there is and who may do what: roles with their memberships.
+//! Who there is and who may do what: roles with their memberships, owners of objects, and what they have granted.
 //!
 //! Plain data like the rest of the catalog: a change is an [`AccessChange`] in the epoch log, the whole lies in every
 //! manifest. Who may make which change is for the engine's sessions to say; here it is only checked that it fits.
 
 mod change;
+mod privilege;
+mod rights;
 mod role;
 
 pub use change::AccessChange;
+pub use privilege::{AclItem, Grant, ObjectClass, Privilege, Rights};
+pub use rights::Object;
 pub use role::{Identity, Membership, Role, RoleOptions};
 
 use std::collections::BTreeMap;
@@ -20,11 +24,18 @@ use super::postgres::OWNER;
 pub struct Access {
     /// By name. The role of [`OWNER`] is always there and always a superuser.
     pub(super) roles: BTreeMap<String, Role>,
+    /// Rights on schemas, where they are not those of a new data directory.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) schemas: BTreeMap<String, Rights>,
+    /// Rights on the database.
+    #[serde(default, skip_serializing_if = "Rights::is_default")]
+    pub(super) database: Rights,
 }
 
 impl Default for Access {
     fn default() -> Access {
-        Access { roles: BTreeMap::from([(OWNER.1.to_string(), Role::first())]) }
+        let roles = BTreeMap::from([(OWNER.1.to_string(), Role::first())]);
+        Access { roles, schemas: BTreeMap::new(), database: Rights::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Roles: CREATE, ALTER, DROP ROLE and memberships; as whom this session's statements run.
 
 use crate::base::{Error, Result, SessionSettings, sqlstate};
-use crate::catalog::{Access, AccessChange, Catalog, Identity, RoleOptions};
+use crate::catalog::{Access, AccessChange, Identity, RoleOptions};
 use crate::sql::{AccessStatement, CreateRole, GrantRole, Name, RoleName};
 
 use super::super::api::{Notice, Outcome};
@@ -56,21 +56,24 @@ impl Work<'_> {
             AccessStatement::AlterRole { role, options } => vec![self.alter_role(role, options)?],
             AccessStatement::DropRole { names, if_exists } => self.drop_roles(names, *if_exists)?,
             AccessStatement::Membership(grant) => self.membership(grant)?,
+            AccessStatement::Grant(grant) => self.grant_rights(grant)?,
+            AccessStatement::Owner { object, role } => self.give(object, role)?,
         };
         self.change_access(changes).await?;
         Ok(self.done(tag))
     }
 
-    /// Makes changes of roles and rights, in order; all of them are tried before the first is made.
+    /// Makes changes of roles and rights together.
     async fn change_access(&mut self, changes: Vec<AccessChange>) -> Result<()> {
-        let mut tried = Catalog::clone(&self.catalog());
-        for change in &changes {
-            tried.change_access(change)?;
+        let mut changes: Vec<Ddl> = changes.into_iter().map(Ddl::Access).collect();
+        match (changes.pop(), changes.is_empty()) {
+            (None, _) => Ok(()),
+            (Some(only), true) => self.make(only).await,
+            (Some(last), false) => {
+                changes.push(last);
+                self.make(Ddl::Together(changes)).await
+            }
         }
-        for change in changes {
-            self.make(Ddl::Access(change)).await?;
-        }
-        Ok(())
     }
 
     fn create_role(&mut self, create: &CreateRole) -> Result<Vec<AccessChange>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::{Error, Result, did_you_mean, sqlstate};
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{AccessChange, Catalog, Object, Relation, RelationKind};
 use crate::sql::{
     self, BindMode, Binder, Comment, CreateSchema, DropSchema, ObjectKind, OldName, Rename, SinkFrom, Statement as Sql,
 };
@@ -13,6 +13,7 @@ use crate::types::RelationId;
 use super::super::api::{Notice, Outcome};
 use super::super::ddl::Ddl;
 use super::Work;
+use super::access::denied;
 use super::show::{is_kind, named};
 
 impl Work<'_> {
@@ -24,7 +25,17 @@ impl Work<'_> {
             self.notices.push(Notice::new(format!("schema \"{name}\" already exists, skipping")));
         } else {
             Catalog::clone(&self.catalog()).create_schema(name).map_err(|error| error.at(create.name.position))?;
-            self.make(Ddl::CreateSchema(name.clone())).await?;
+            let (owner, position) = match &create.owner {
+                Some(owner) => self.role_named(owner)?,
+                None => (self.identity.owner.clone(), 0),
+            };
+            let catalog = self.catalog();
+            catalog.access().require_role(&owner).map_err(|error| error.at(position))?;
+            if !self.identity.superuser && !catalog.access().is_member(&self.identity.name, &owner) {
+                return Err(denied(format!("must be able to SET ROLE \"{owner}\"")).at(position));
+            }
+            let given = AccessChange::Owner { object: Object::Schema(name.clone()), role: owner };
+            self.make(Ddl::Together(vec![Ddl::CreateSchema(name.clone()), Ddl::Access(given)])).await?;
         }
         Ok(self.done("CREATE SCHEMA"))
     }

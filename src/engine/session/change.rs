@@ -48,6 +48,7 @@ impl Work<'_> {
     pub(super) async fn insert(&mut self, insert: &Insert) -> Result<Outcome> {
         let catalog = self.catalog();
         let bound = self.binder(&catalog).insert(insert, &self.parameter_types()?)?;
+        self.permit_insert(&bound)?;
         let table = bound.table;
         let rows = self.collect(bound.rows, Vec::new()).await?;
         let rows = as_table(&table, rows)?;
@@ -84,6 +85,7 @@ impl Work<'_> {
     pub(super) async fn update(&mut self, update: &Update) -> Result<Outcome> {
         let catalog = self.catalog();
         let bound = self.binder(&catalog).update(update, &self.parameter_types()?)?;
+        self.permit_update(update, &bound)?;
         let table = bound.table;
         let mut guard = self.guard(&table).await?;
         let rows = self.rows_to_change(&table, bound.rows, &mut guard).await?;
@@ -101,6 +103,7 @@ impl Work<'_> {
     pub(super) async fn delete(&mut self, delete: &Delete) -> Result<Outcome> {
         let catalog = self.catalog();
         let bound = self.binder(&catalog).delete(delete, &self.parameter_types()?)?;
+        self.permit_delete(delete, &bound)?;
         let table = bound.table;
         let mut guard = self.guard(&table).await?;
         let rows = self.rows_to_change(&table, bound.rows, &mut guard).await?;

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
 use crate::base::{Error, Result};
+use crate::catalog::Privilege;
 use crate::sql::{self, CopyFormat as SqlCopyFormat, CopyIn, CopyOptions, ParsedStatement, Statement as Sql};
 
 use super::super::api::{CopyFormat, Directive, Outcome, Statement};
@@ -95,6 +96,7 @@ impl Work<'_> {
     pub(super) fn copy_in(&mut self, copy: &CopyIn) -> Result<Outcome> {
         let catalog = self.catalog();
         let bound = self.binder(&catalog).copy_in(copy)?;
+        self.permit_on(&bound.table, Privilege::Insert)?;
         Ok(Outcome::CopyIn { schema: bound.given.columns.clone(), format: format_of(&copy.options) })
     }
 
@@ -102,6 +104,7 @@ impl Work<'_> {
     pub(super) async fn copied(&mut self, copied: &sql::Copied) -> Result<Outcome> {
         let catalog = self.catalog();
         let bound = self.binder(&catalog).copy_in(&copied.copy)?;
+        self.permit_on(&bound.table, Privilege::Insert)?;
         let rows = RecordBatch::try_new(bound.given.columns.arrow(), copied.rows.columns().to_vec())?;
         let count = rows.num_rows();
         if count > 0 {

@@ -57,9 +57,12 @@ impl Work<'_> {
             settings: &self.handle.shared.settings,
             numbers: &*self.handle.shared,
             text: self.text,
+            owner: &self.identity.owner,
             may_open: true,
         };
-        author.statement(statement)
+        let authored = author.statement(statement)?;
+        self.permit_authored(&authored)?;
+        Ok(authored)
     }
 
     /// DROP.

@@ -23,16 +23,19 @@ impl Work<'_> {
             Sql::Insert(insert) => {
                 let catalog = self.catalog();
                 let bound = Binder::new(&catalog, self.handle.queries.session_state()).insert(insert, &[])?;
+                self.permit_insert(&bound)?;
                 format!("insert into \"{}\"\n{}", bound.table.name, bound.rows.plan.display_indent())
             }
             Sql::Update(update) => {
                 let catalog = self.catalog();
                 let bound = Binder::new(&catalog, self.handle.queries.session_state()).update(update, &[])?;
+                self.permit_update(update, &bound)?;
                 format!("update \"{}\"\n{}", bound.table.name, bound.rows.plan.display_indent())
             }
             Sql::Delete(delete) => {
                 let catalog = self.catalog();
                 let bound = Binder::new(&catalog, self.handle.queries.session_state()).delete(delete, &[])?;
+                self.permit_delete(delete, &bound)?;
                 format!("delete from \"{}\"\n{}", bound.table.name, bound.rows.plan.display_indent())
             }
             _ => {
@@ -47,6 +50,7 @@ impl Work<'_> {
     async fn explain_query(&mut self, query: &Query) -> Result<String> {
         let catalog = self.catalog();
         let bound = Binder::new(&catalog, self.handle.queries.session_state()).query(query, BindMode::Read, &[])?;
+        self.permit_reads(&bound)?;
         let mut notes = String::new();
         let plan = for_batch(bound.plan.clone(), &mut |relation: &Arc<Relation>| {
             if relation.kind == RelationKind::Source {

@@ -7,6 +7,8 @@ mod control;
 mod copy;
 mod create;
 mod explain;
+mod grant;
+mod permit;
 mod query;
 mod show;
 mod subscribe;
@@ -176,6 +178,11 @@ impl Session {
 
     /// SET, RESET and SHOW of a setting are answered here: the settings are the session's own.
     fn setting(&mut self, statement: &Sql) -> Option<Result<Outcome>> {
+        if let (Sql::Set(set), Ok(identity)) = (statement, self.identity())
+            && let Err(error) = permit::permit_setting(&identity, &set.name)
+        {
+            return Some(Err(error.at(set.position)));
+        }
         let before = matches!(statement, Sql::Set(set) if set.name == "role").then(|| self.settings.clone());
         let outcome = control::setting(&mut self.settings, statement)?;
         if let (Some(before), Err(error)) = (before, self.identity()) {
@@ -339,6 +346,7 @@ impl Work<'_> {
             .with_code(sqlstate::IN_FAILED_TRANSACTION)
             .with_hint("Send ROLLBACK."));
         }
+        self.permit(statement)?;
         match statement {
             Sql::Empty => Ok(self.done("")),
             Sql::Query(query) => self.query(query).await,

@@ -136,7 +136,10 @@ impl Work<'_> {
         let format = super::copy::format_of(&copy.options);
         let (follows, (schema, rows)) = match &copy.from {
             crate::sql::CopyFrom::Query(query) => (false, self.select(query).await?),
-            crate::sql::CopyFrom::Subscribe(subscribe) => (true, self.changes(subscribe).await?),
+            crate::sql::CopyFrom::Subscribe(subscribe) => {
+                self.permit(&Sql::Subscribe(subscribe.clone()))?;
+                (true, self.changes(subscribe).await?)
+            }
         };
         Ok(Outcome::CopyOut { schema, rows, follows, format })
     }
@@ -146,6 +149,7 @@ impl Work<'_> {
         let (given, facts) = (self.parameter_types()?, self.facts());
         let binder = Binder::new(&catalog, self.handle.queries.session_state()).with_facts(Arc::clone(&facts));
         let bound = binder.query(query, BindMode::Read, &given)?.with_parameters(self.parameters)?;
+        self.permit_reads(&bound)?;
         if bound.asks_sizes {
             let bytes = self.bytes(&catalog).await?;
             facts.bytes.get_or_init(|| bytes);

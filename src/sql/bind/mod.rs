@@ -55,6 +55,7 @@ pub(super) use self::types::sql_type as type_of;
 pub use change::{BoundChange, BoundConflict, BoundInsert};
 pub use definition::{RelationDefinition, WatermarkDefinition};
 pub use function::{BoundFunction, function_signature};
+pub use provider::Use;
 pub(super) use provider::without_position;
 
 /// What a query is bound for.
@@ -87,6 +88,8 @@ pub struct BoundQuery {
     pub parameters_told: Told,
     /// Every relation that it names, inlined views among them, by number.
     pub relations: Vec<Arc<Relation>>,
+    /// The same with where each is named, functions of users among them.
+    pub uses: Vec<Use>,
     /// Whether it calls functions that tell the sizes of relations.
     pub asks_sizes: bool,
     /// Whether it ends with an ORDER BY that a stored view does not keep.
@@ -168,7 +171,8 @@ impl<'a> Binder<'a> {
         let schema = Schema { told, ..Schema::new(columns.collect::<Result<_>>()?) };
         let asks_sizes = provider.asks_sizes.get();
         let relations = provider.named.into_inner().into_values().collect();
-        Ok(BoundQuery { plan, schema, parameters, parameters_told, relations, asks_sizes, unordered: false })
+        let uses = provider.uses.into_inner().into_values().collect();
+        Ok(BoundQuery { plan, schema, parameters, parameters_told, relations, uses, asks_sizes, unordered: false })
     }
 }
 

@@ -31,6 +31,15 @@ use crate::types::RelationId;
 /// Views may be built on views this deep.
 const VIEW_DEPTH_MAX: usize = 32;
 
+/// A relation or function that a statement uses.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// Which.
+    pub relation: Arc<Relation>,
+    /// The view whose text names it, whose owner's rights count then; none: the statement itself does.
+    pub inside: Option<RelationId>,
+}
+
 /// Names resolved for one statement.
 pub(super) struct Provider<'a> {
     pub catalog: &'a Catalog,
@@ -38,6 +47,10 @@ pub(super) struct Provider<'a> {
     pub mode: BindMode,
     /// Every relation that was named, views that were inlined among them.
     pub named: RefCell<BTreeMap<RelationId, Arc<Relation>>>,
+    /// What was named where: by the statement itself, or inside a view.
+    pub uses: RefCell<BTreeMap<(Option<RelationId>, RelationId), Use>>,
+    /// The views that are being inlined, the innermost last.
+    within: RefCell<Vec<RelationId>>,
     /// A relation that only this statement knows: `excluded` of ON CONFLICT.
     pub extra: Option<Arc<Relation>>,
     /// Whether a function was named that tells sizes.
@@ -59,6 +72,8 @@ impl<'a> Provider<'a> {
             session,
             mode,
             named: RefCell::default(),
+            uses: RefCell::default(),
+            within: RefCell::default(),
             extra: None,
             asks_sizes: Cell::new(false),
             asks_catalog: Cell::new(false),
@@ -73,10 +88,10 @@ impl<'a> Provider<'a> {
         let extra = self.extra.as_ref().filter(|extra| name.schema().is_none() && extra.name == name.table());
         let relation = match extra {
             Some(extra) => Arc::clone(extra),
-            None => match self.seen.borrow().last() {
+            None => self.used(match self.seen.borrow().last() {
                 Some(catalog) => catalog.resolve(name.schema(), name.table())?,
                 None => self.catalog.resolve(name.schema(), name.table())?,
-            },
+            }),
         };
         self.named.borrow_mut().insert(relation.id, Arc::clone(&relation));
         self.asks_catalog.set(self.asks_catalog.get() || relation.kind == RelationKind::System);
@@ -106,9 +121,19 @@ impl<'a> Provider<'a> {
         }
     }
 
+    /// Notes that `relation` is used where the binder is now.
+    fn used(&self, relation: Arc<Relation>) -> Arc<Relation> {
+        let inside = self.within.borrow().last().copied();
+        let noted = Use { relation: Arc::clone(&relation), inside };
+        self.uses.borrow_mut().insert((inside, relation.id), noted);
+        relation
+    }
+
     /// The plan of a view, bound anew from its text.
     fn view(&self, relation: &Relation) -> Result<LogicalPlan> {
+        self.within.borrow_mut().push(relation.id);
         let plan = self.inside(relation, || super::view_plan(self, relation));
+        self.within.borrow_mut().pop();
         // A place in the view's text is none in the statement's.
         plan.map_err(|error| without_position(error).context(format!("in {}", relation.title())))
     }
@@ -233,6 +258,7 @@ impl ContextProvider for Provider<'_> {
         if found.is_empty() {
             return None;
         }
+        found.iter().for_each(|function| drop(self.used(Arc::clone(function))));
         self.named.borrow_mut().extend(found.iter().map(|function| (function.id, Arc::clone(function))));
         // Their statements were bound when they were created, and what these name is still there.
         super::function::user_function(self, name, &found).ok()

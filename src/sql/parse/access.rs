@@ -1,12 +1,15 @@
-//! Roles: CREATE, ALTER and DROP ROLE, GRANT and REVOKE of memberships.
+//! Roles and rights: CREATE, ALTER and DROP ROLE, GRANT and REVOKE, ALTER ... OWNER TO.
 
 use sqlparser::tokenizer::Token;
 
-use super::super::statement::{AccessStatement, CreateRole, GrantRole, Name, RoleName, Statement};
+use super::super::statement::{
+    AccessStatement, CreateRole, GrantRights, GrantRole, Name, ObjectKind, ObjectName, RoleName, Statement,
+};
+use super::create::{name_of, object_kind};
 use super::cursor::Cursor;
 use crate::base::scram::Verifier;
 use crate::base::{Error, Result};
-use crate::catalog::RoleOptions;
+use crate::catalog::{Privilege, RoleOptions};
 use crate::types::text::read::timestamp_tz;
 
 /// Takes `ROLE`, `USER` or `GROUP`; gives whether it was `USER`.
@@ -186,34 +189,113 @@ pub(super) fn role_name(cursor: &mut Cursor<'_>) -> Result<RoleName> {
     Ok(RoleName::Named(cursor.column_name()?))
 }
 
-/// `GRANT ...` and `REVOKE ...`.
+/// `GRANT ...` and `REVOKE ...`: of privileges where ON comes before TO, else of memberships.
 pub(super) fn grant(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    let start = cursor.position();
     let revoke = cursor.take_words(&["revoke"]);
     if !revoke {
         cursor.expect_words(&["grant"])?;
     }
+    let option = revoke && cursor.take_words(&["grant", "option", "for"]);
     let admin = revoke && cursor.take_words(&["admin", "option", "for"]);
-    let roles = names(cursor)?;
-    if cursor.peek_is_word("on") {
-        let word = if revoke { "REVOKE" } else { "GRANT" };
-        return Err(Error::unsupported(format!("{word} ... ON is not supported"))
-            .with_hint(
-                "Leave it out: every role may use every object; what roles may be granted is membership of others.",
-            )
-            .at(start));
+    let mut words = vec![cursor.column_name()?];
+    if words.iter().any(|word| word.name == "all") {
+        cursor.take_words(&["privileges"]);
     }
-    cursor.expect_words(&[if revoke { "from" } else { "to" }])?;
-    let mut members = vec![role_name(cursor)?];
     while cursor.take(&Token::Comma) {
-        members.push(role_name(cursor)?);
+        words.push(cursor.column_name()?);
     }
-    let admin = admin || !revoke && cursor.take_words(&["with", "admin", "option"]);
+    if cursor.peek_is(&Token::LParen) {
+        return Err(Error::unsupported("privileges on single columns are not supported")
+            .with_hint("Grant on a view that has those columns alone.")
+            .at(cursor.position()));
+    }
+    let towards = if revoke { "from" } else { "to" };
+    let grants_rights = cursor.take_words(&["on"]);
+    let objects = if grants_rights { objects(cursor)? } else { Vec::new() };
+    cursor.expect_words(&[towards])?;
+    let mut roles = vec![role_name(cursor)?];
+    while cursor.take(&Token::Comma) {
+        roles.push(role_name(cursor)?);
+    }
+    let option = option || grants_rights && !revoke && cursor.take_words(&["with", "grant", "option"]);
+    let admin = admin || !grants_rights && !revoke && cursor.take_words(&["with", "admin", "option"]);
     granted_by(cursor)?;
-    if revoke && !cursor.take_words(&["cascade"]) {
+    let cascade = revoke && cursor.take_words(&["cascade"]);
+    if revoke && !cascade {
         cursor.take_words(&["restrict"]);
     }
-    Ok(said(AccessStatement::Membership(GrantRole { revoke, roles, members, admin })))
+    if !grants_rights {
+        return Ok(said(AccessStatement::Membership(GrantRole { revoke, roles: words, members: roles, admin })));
+    }
+    let privileges = privileges(words)?;
+    Ok(said(AccessStatement::Grant(GrantRights { revoke, privileges, objects, roles, option, cascade })))
+}
+
+/// The privileges that `words` name; none: all.
+fn privileges(words: Vec<Name>) -> Result<Option<Vec<(Privilege, usize)>>> {
+    if let [word] = words.as_slice()
+        && word.name == "all"
+    {
+        return Ok(None);
+    }
+    let named = words.into_iter().map(|word| match Privilege::named(&word.name) {
+        Some(privilege) => Ok((privilege, word.position)),
+        None => {
+            let known = Privilege::ALL.map(|(_, _, word)| word).join(", ");
+            Err(Error::syntax(format!("unrecognized privilege type \"{}\"", word.name))
+                .with_hint(format!("There are {known} and ALL."))
+                .at(word.position))
+        }
+    });
+    named.collect::<Result<_>>().map(Some)
+}
+
+/// What stands behind ON.
+fn objects(cursor: &mut Cursor<'_>) -> Result<Vec<ObjectName>> {
+    let position = cursor.position();
+    if cursor.take_words(&["all"]) {
+        let functions = match cursor.peek_word().as_deref() {
+            Some("tables" | "views" | "sources" | "relations") => false,
+            Some("functions" | "routines") => true,
+            _ => return Err(cursor.unexpected("TABLES or FUNCTIONS")),
+        };
+        cursor.advance();
+        cursor.expect_words(&["in", "schema"])?;
+        let in_schema = if functions { ObjectName::FunctionsIn } else { ObjectName::RelationsIn };
+        return Ok(names(cursor)?.into_iter().map(in_schema).collect());
+    }
+    if cursor.take_words(&["schema"]) {
+        return Ok(names(cursor)?.into_iter().map(ObjectName::Schema).collect());
+    }
+    if cursor.take_words(&["database"]) {
+        return Ok(names(cursor)?.into_iter().map(ObjectName::Database).collect());
+    }
+    for word in ["sequence", "language", "type", "domain", "tablespace", "parameter", "large", "foreign", "procedure"] {
+        if cursor.peek_is_word(word) && matches!(cursor.peek_nth(1), Some(Token::Word(_))) {
+            return Err(Error::unsupported(format!("privileges on a {word} are not supported"))
+                .with_hint("There are privileges on relations, functions, schemas and the database.")
+                .at(position));
+        }
+    }
+    // PostgreSQL calls everything that has rows a table.
+    let kind = object_kind(cursor, false).filter(|kind| *kind != ObjectKind::Table);
+    let one = |cursor: &mut Cursor<'_>| match kind {
+        Some(kind) => Ok(ObjectName::Relation(Some(kind), name_of(cursor, kind)?)),
+        None => Ok::<_, Error>(ObjectName::Relation(None, cursor.name()?)),
+    };
+    let mut objects = vec![one(cursor)?];
+    while cursor.take(&Token::Comma) {
+        objects.push(one(cursor)?);
+    }
+    Ok(objects)
+}
+
+/// `OWNER TO role`, behind ALTER kind name, if it is next.
+pub(super) fn owner(cursor: &mut Cursor<'_>, object: ObjectName) -> Result<Option<Statement>> {
+    if !cursor.take_words(&["owner", "to"]) {
+        return Ok(None);
+    }
+    Ok(Some(said(AccessStatement::Owner { object, role: role_name(cursor)? })))
 }
 
 /// `GRANTED BY role`: only who one is may stand there.

@@ -2,7 +2,9 @@
 
 use sqlparser::tokenizer::Token;
 
-use super::super::statement::{Comment, CreateIndex, CreateSchema, DropSchema, Name, ObjectKind, Rename, Statement};
+use super::super::statement::{
+    Comment, CreateIndex, CreateSchema, DropSchema, Name, ObjectKind, ObjectName, Rename, RoleName, Statement,
+};
 use super::create::{name_of, object_kind};
 use super::cursor::{Cursor, fold, object_name};
 use crate::base::{Error, Result};
@@ -55,12 +57,18 @@ pub(super) fn index(cursor: &mut Cursor<'_>) -> Result<Statement> {
 /// `[IF NOT EXISTS] name`, behind CREATE SCHEMA.
 pub(super) fn schema(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let if_not_exists = cursor.take_words(&["if", "not", "exists"]);
-    let name = cursor.column_name()?;
-    if cursor.take_words(&["authorization"]) {
-        // Every user may do everything.
-        cursor.column_name()?;
-    }
-    Ok(Statement::CreateSchema(CreateSchema { name, if_not_exists }))
+    let name = if cursor.peek_is_word("authorization") { None } else { Some(cursor.column_name()?) };
+    let owner = match cursor.take_words(&["authorization"]) {
+        true => Some(super::access::role_name(cursor)?),
+        false => None,
+    };
+    let name = match (name, &owner) {
+        (Some(name), _) => name,
+        // The schema is called like its owner.
+        (None, Some(RoleName::Named(owner))) => owner.clone(),
+        (None, _) => return Err(cursor.unexpected("the name of the schema")),
+    };
+    Ok(Statement::CreateSchema(CreateSchema { name, if_not_exists, owner }))
 }
 
 /// `[IF EXISTS] name [CASCADE | RESTRICT]`, behind DROP SCHEMA.
@@ -86,15 +94,27 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
             .with_hint("DROP the object and CREATE it anew; its dependents with DROP ... CASCADE.")
             .at(start)
     };
+    for (word, object) in [("schema", ObjectName::Schema as fn(Name) -> ObjectName), ("database", ObjectName::Database)]
+    {
+        if cursor.peek_is_word(word) && matches!(cursor.peek_nth(1), Some(Token::Word(_))) {
+            cursor.advance();
+            let named = object(cursor.column_name()?);
+            let shown = word.to_uppercase();
+            return super::access::owner(cursor, named)?.ok_or_else(|| refused(format!("ALTER {shown} ...")));
+        }
+    }
     let Some(kind) = object_kind(cursor, false) else {
         let word = cursor.peek_word().unwrap_or_default().to_uppercase();
         return Err(refused(format!("ALTER {word}").trim_end().to_string()));
     };
+    let if_exists = cursor.take_words(&["if", "exists"]);
+    let name = name_of(cursor, kind)?;
+    if let Some(owner) = super::access::owner(cursor, ObjectName::Relation(Some(kind), name.clone()))? {
+        return Ok(owner);
+    }
     if kind == ObjectKind::Function {
         return Err(refused("ALTER FUNCTION".to_string()));
     }
-    let if_exists = cursor.take_words(&["if", "exists"]);
-    let name = cursor.name()?;
     if !cursor.take_words(&["rename", "to"]) {
         let word = cursor.peek_word().unwrap_or_default().to_uppercase();
         return Err(refused(format!("ALTER {} ... {word}", kind.to_string().to_uppercase())));

@@ -6,10 +6,15 @@ use super::relations::all;
 use super::table::{Table, Value};
 use super::{DATABASE, Facts};
 use crate::catalog::postgres::{OWNER, PgType, pg_table, pg_type, pg_type_named, pg_type_of};
-use crate::catalog::{Relation, RelationKind, schemas};
+use crate::catalog::{Object, ObjectClass, Privilege, Relation, RelationKind, schemas};
 use crate::sql::declared_columns;
 use crate::types::SqlType;
 use crate::types::numeric::Shows;
+
+fn schema_owner(facts: &Facts, name: &str) -> String {
+    let rights = facts.catalog.rights(&Object::Schema(name.to_string()));
+    rights.map_or_else(|| OWNER.1.to_string(), |(rights, ..)| rights.owner)
+}
 
 /// Adds the rows of `table`.
 pub(super) fn fill(table: &mut Table, facts: &Facts) {
@@ -21,7 +26,7 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
                 table.row([
                     ("catalog_name", DATABASE.into()),
                     ("schema_name", name.into()),
-                    ("schema_owner", OWNER.1.into()),
+                    ("schema_owner", schema_owner(facts, name).into()),
                 ]);
             }
         }
@@ -29,7 +34,11 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
             keys(table, facts);
         }
         "information_schema_catalog_name" => table.row([("catalog_name", DATABASE.into())]),
-        "enabled_roles" => table.row([("role_name", OWNER.1.into())]),
+        "enabled_roles" => {
+            for role in &facts.identity.roles {
+                table.row([("role_name", role.as_str().into())]);
+            }
+        }
         "applicable_roles" => {}
         "character_sets" => table.row([
             ("character_set_name", "UTF8".into()),
@@ -228,20 +237,22 @@ fn key_columns(table: &mut Table, names: &KeyNames<'_>) {
 
 fn privileges(table: &mut Table, facts: &Facts) {
     for (relation, _) in all(&facts.catalog).filter(|(relation, _)| relation.kind != RelationKind::System) {
-        for privilege in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
-            if privilege != "SELECT" && relation.kind != RelationKind::Table {
-                continue;
+        let rights = facts.catalog.relation_rights(&relation);
+        for item in rights.items(ObjectClass::Relation, false) {
+            let grantee = if item.grantee.is_empty() { "PUBLIC" } else { item.grantee.as_str() };
+            for privilege in &item.privileges {
+                let grantable = item.grantee == rights.owner || item.grantable.contains(privilege);
+                table.row([
+                    ("grantor", item.grantor.as_str().into()),
+                    ("grantee", grantee.into()),
+                    ("table_catalog", DATABASE.into()),
+                    ("table_schema", relation.schema_name.as_str().into()),
+                    ("table_name", relation.name.as_str().into()),
+                    ("privilege_type", privilege.word().into()),
+                    ("is_grantable", yes(grantable)),
+                    ("with_hierarchy", yes(*privilege == Privilege::Select)),
+                ]);
             }
-            table.row([
-                ("grantor", OWNER.1.into()),
-                ("grantee", OWNER.1.into()),
-                ("table_catalog", DATABASE.into()),
-                ("table_schema", relation.schema_name.as_str().into()),
-                ("table_name", relation.name.as_str().into()),
-                ("privilege_type", privilege.into()),
-                ("is_grantable", yes(true)),
-                ("with_hierarchy", yes(privilege == "SELECT")),
-            ]);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Rows about everything that is no relation: schemas, types, functions, settings.
 
 use super::definitions;
+use super::names::role;
+use super::roles::{acl, owner};
 use super::table::{Table, Value};
 use super::{DATABASE, Facts};
 use crate::catalog::postgres::{OWNER, io_functions, named_oid, pg_type_of, pg_types, relation_oid, schema_oid};
-use crate::catalog::{RelationKind, schemas};
+use crate::catalog::{Object, RelationKind, schemas};
 
 /// Numbers of the database and of its tablespace.
 const DATABASE_OID: u32 = 5;
@@ -21,7 +23,7 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
         "pg_am" => access_methods(table),
         "pg_collation" => collations(table),
         "pg_language" => languages(table),
-        "pg_database" => database(table),
+        "pg_database" => database(table, facts),
         "pg_tablespace" => tablespaces(table),
         "pg_proc" => {
             functions(table, facts);
@@ -34,7 +36,14 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
 
 fn namespaces(table: &mut Table, facts: &Facts) {
     for name in facts.catalog.schemas() {
-        table.row([("oid", schema_oid(name).into()), ("nspname", name.into()), ("nspowner", OWNER.0.into())]);
+        let Some((rights, ..)) = facts.catalog.rights(&Object::Schema(name.to_string())) else { continue };
+        let owner = role(&rights.owner).into();
+        table.row([
+            ("oid", schema_oid(name).into()),
+            ("nspname", name.into()),
+            ("nspowner", owner),
+            ("nspacl", acl(&rights)),
+        ]);
     }
 }
 
@@ -102,11 +111,13 @@ fn languages(table: &mut Table) {
     }
 }
 
-fn database(table: &mut Table) {
+fn database(table: &mut Table, facts: &Facts) {
+    let Some((rights, ..)) = facts.catalog.rights(&Object::Database) else { return };
     table.row([
         ("oid", DATABASE_OID.into()),
         ("datname", DATABASE.into()),
-        ("datdba", OWNER.0.into()),
+        ("datdba", role(&rights.owner).into()),
+        ("datacl", acl(&rights)),
         ("encoding", UTF8.into()),
         ("datlocprovider", "c".into()),
         ("datallowconn", true.into()),
@@ -176,7 +187,8 @@ fn users_functions(table: &mut Table, facts: &Facts) {
             ("oid", oid.into()),
             ("proname", function.name.name.as_str().into()),
             ("pronamespace", schema_oid(&relation.schema_name).into()),
-            ("proowner", OWNER.0.into()),
+            ("proowner", owner(facts, relation).into()),
+            ("proacl", acl(&relation.rights)),
             ("prolang", 14u32.into()),
             ("procost", Value::Float(1.0)),
             ("prokind", "f".into()),

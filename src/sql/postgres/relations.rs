@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Facts;
 use super::definitions::{Index, connector, indexes, view};
 use super::names::has_key_index;
+use super::roles::{acl, owner};
 use super::table::{Table, Value};
 use crate::catalog::postgres::{
     OWNER, PgType, attrdef_oid, constraint_oid, key_index_oid, named_oid, pg_table, pg_tables, pg_type, pg_type_named,
@@ -70,7 +71,8 @@ fn pg_class(table: &mut Table, facts: &Facts) {
             ("oid", relation_oid(&relation).into()),
             ("relname", relation.name.as_str().into()),
             ("relnamespace", schema_oid(&relation.schema_name).into()),
-            ("relowner", OWNER.0.into()),
+            ("relowner", owner(facts, &relation).into()),
+            ("relacl", acl(&facts.catalog.relation_rights(&relation))),
             ("relam", if stored { HEAP.into() } else { 0u32.into() }),
             ("relfilenode", if stored { relation_oid(&relation).into() } else { 0u32.into() }),
             ("reltuples", Value::Float(-1.0)),
@@ -88,7 +90,7 @@ fn pg_class(table: &mut Table, facts: &Facts) {
             ("oid", index.oid.into()),
             ("relname", index.name.as_str().into()),
             ("relnamespace", schema_oid(&index.of.schema_name).into()),
-            ("relowner", OWNER.0.into()),
+            ("relowner", owner(facts, index.of).into()),
             ("relam", BTREE.into()),
             ("relfilenode", index.oid.into()),
             ("reltuples", Value::Float(-1.0)),

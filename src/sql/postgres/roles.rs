@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::Facts;
 use super::names::role;
 use super::table::{Table, Value};
-use crate::catalog::Role;
 use crate::catalog::postgres::named_oid;
+use crate::catalog::{Relation, Rights, Role};
 
 /// What is shown in the place of a password.
 const HIDDEN: &str = "********";
@@ -20,6 +20,17 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
         "pg_auth_members" => members(table, facts),
         _ => {}
     }
+}
+
+/// The number of the role to which `relation` belongs.
+pub(super) fn owner(facts: &Facts, relation: &Relation) -> u32 {
+    role(&facts.catalog.relation_rights(relation).owner)
+}
+
+/// What was granted, as PostgreSQL shows it; NULL while nothing was granted or revoked.
+pub(super) fn acl(rights: &Rights) -> Value {
+    let shown = rights.acl.as_ref().map(|items| items.iter().map(ToString::to_string).collect::<Vec<String>>());
+    shown.into()
 }
 
 /// All roles by name; those who connected under a name that no role has are superusers.

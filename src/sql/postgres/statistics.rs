@@ -3,7 +3,7 @@
 use super::names::role;
 use super::relations::all;
 use super::table::{Table, Value};
-use super::{DATABASE, Facts};
+use super::{DATABASE, Facts, SessionFact};
 use crate::catalog::RelationKind;
 use crate::catalog::postgres::relation_oid;
 
@@ -17,7 +17,12 @@ pub(super) fn fill(table: &mut Table, facts: &Facts) {
     }
 }
 
+/// What is shown of a statement that is not open to who asks.
+const HIDDEN: &str = "<insufficient privilege>";
+
 fn sessions(table: &mut Table, facts: &Facts) {
+    // As in PostgreSQL: what others run is for them, for members of theirs, and for superusers.
+    let open = |session: &SessionFact| facts.identity.is(&session.user) || session.process == facts.process;
     for session in &facts.sessions {
         table.row([
             ("datid", 5u32.into()),
@@ -35,7 +40,7 @@ fn sessions(table: &mut Table, facts: &Facts) {
             ("backend_xid", Value::Null),
             ("backend_xmin", Value::Null),
             ("query_id", Value::Null),
-            ("query", session.statement.as_str().into()),
+            ("query", if open(session) { session.statement.as_str() } else { HIDDEN }.into()),
             ("backend_type", "client backend".into()),
         ]);
     }

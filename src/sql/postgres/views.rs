@@ -4,7 +4,6 @@ use super::Facts;
 use super::definitions::{indexes, view};
 use super::relations::all;
 use super::table::Table;
-use crate::catalog::postgres::OWNER;
 
 /// Adds the rows if `table` is one of these.
 pub(super) fn fill(table: &mut Table, facts: &Facts) {
@@ -29,23 +28,24 @@ fn relations(table: &mut Table, facts: &Facts) {
     for (relation, kind) in all(&facts.catalog) {
         let [schema, name] = [&relation.schema_name, &relation.name].map(|text| text.as_str());
         let indexed = indexes.iter().any(|index| index.of.id == relation.id);
+        let owner = facts.catalog.relation_rights(&relation).owner;
         match (table.name(), kind) {
             ("pg_tables", "r") => table.row([
                 ("schemaname", schema.into()),
                 ("tablename", name.into()),
-                ("tableowner", OWNER.1.into()),
+                ("tableowner", owner.as_str().into()),
                 ("hasindexes", indexed.into()),
             ]),
             ("pg_views", "v") => table.row([
                 ("schemaname", schema.into()),
                 ("viewname", name.into()),
-                ("viewowner", OWNER.1.into()),
+                ("viewowner", owner.as_str().into()),
                 ("definition", view(&relation).into()),
             ]),
             ("pg_matviews", "m") => table.row([
                 ("schemaname", schema.into()),
                 ("matviewname", name.into()),
-                ("matviewowner", OWNER.1.into()),
+                ("matviewowner", owner.as_str().into()),
                 ("hasindexes", indexed.into()),
                 ("ispopulated", true.into()),
                 ("definition", view(&relation).into()),

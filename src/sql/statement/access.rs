@@ -1,7 +1,7 @@
 //! What is said about roles and rights.
 
-use super::Name;
-use crate::catalog::RoleOptions;
+use super::{Name, ObjectKind};
+use crate::catalog::{Privilege, RoleOptions};
 
 /// A statement about roles and rights.
 #[derive(Clone, Debug)]
@@ -24,6 +24,47 @@ pub enum AccessStatement {
     },
     /// `GRANT role TO role`, `REVOKE role FROM role`.
     Membership(GrantRole),
+    /// `GRANT ... ON`, `REVOKE ... ON`.
+    Grant(GrantRights),
+    /// `ALTER ... OWNER TO`.
+    Owner {
+        /// Of what.
+        object: ObjectName,
+        /// The new owner.
+        role: RoleName,
+    },
+}
+
+/// `GRANT privileges ON objects TO roles`, `REVOKE privileges ON objects FROM roles`.
+#[derive(Clone, Debug)]
+pub struct GrantRights {
+    /// Whether privileges are taken back.
+    pub revoke: bool,
+    /// Which, with where they stand; none: all of the object's kind.
+    pub privileges: Option<Vec<(Privilege, usize)>>,
+    /// On what.
+    pub objects: Vec<ObjectName>,
+    /// To or from whom.
+    pub roles: Vec<RoleName>,
+    /// `WITH GRANT OPTION`, `GRANT OPTION FOR`.
+    pub option: bool,
+    /// `CASCADE`.
+    pub cascade: bool,
+}
+
+/// Something that belongs to someone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectName {
+    /// A relation or function; without a kind any relation.
+    Relation(Option<ObjectKind>, Name),
+    /// `ALL TABLES IN SCHEMA`: every relation of a schema.
+    RelationsIn(Name),
+    /// `ALL FUNCTIONS IN SCHEMA`.
+    FunctionsIn(Name),
+    /// A schema.
+    Schema(Name),
+    /// The database.
+    Database(Name),
 }
 
 /// `CREATE ROLE name [options]`.
@@ -77,6 +118,19 @@ impl AccessStatement {
             AccessStatement::CreateRole(_) => "CREATE ROLE",
             AccessStatement::AlterRole { .. } => "ALTER ROLE",
             AccessStatement::DropRole { .. } => "DROP ROLE",
+            AccessStatement::Grant(GrantRights { revoke: false, .. }) => "GRANT",
+            AccessStatement::Grant(GrantRights { revoke: true, .. }) => "REVOKE",
+            AccessStatement::Owner { object, .. } => match object {
+                ObjectName::Relation(Some(ObjectKind::Source), _) => "ALTER SOURCE",
+                ObjectName::Relation(Some(ObjectKind::View), _) => "ALTER VIEW",
+                ObjectName::Relation(Some(ObjectKind::MaterializedView), _) => "ALTER MATERIALIZED VIEW",
+                ObjectName::Relation(Some(ObjectKind::Sink), _) => "ALTER SINK",
+                ObjectName::Relation(Some(ObjectKind::Index), _) => "ALTER INDEX",
+                ObjectName::Relation(Some(ObjectKind::Function), _) => "ALTER FUNCTION",
+                ObjectName::Schema(_) => "ALTER SCHEMA",
+                ObjectName::Database(_) => "ALTER DATABASE",
+                ObjectName::Relation(..) | ObjectName::RelationsIn(_) | ObjectName::FunctionsIn(_) => "ALTER TABLE",
+            },
             AccessStatement::Membership(GrantRole { revoke: false, .. }) => "GRANT ROLE",
             AccessStatement::Membership(GrantRole { revoke: true, .. }) => "REVOKE ROLE",
         }

@@ -1,6 +1,6 @@
 //! What is said about objects that are there, and about what belongs to them: indexes, schemas, names, comments.
 
-use super::{Name, ObjectKind};
+use super::{Name, ObjectKind, RoleName};
 
 /// `CREATE INDEX [IF NOT EXISTS] [name] ON relation (column, ...) [INCLUDE (...)]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +15,15 @@ pub struct CreateIndex {
     pub columns: Vec<Name>,
 }
 
-/// `CREATE SCHEMA [IF NOT EXISTS] name`.
+/// `CREATE SCHEMA [IF NOT EXISTS] name [AUTHORIZATION role]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateSchema {
     /// Its name.
     pub name: Name,
     /// `IF NOT EXISTS`.
     pub if_not_exists: bool,
+    /// `AUTHORIZATION`: whose it is to be.
+    pub owner: Option<RoleName>,
 }
 
 /// `DROP SCHEMA [IF EXISTS] name [CASCADE]`.
