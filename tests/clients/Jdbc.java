@@ -13,6 +13,35 @@ public class Jdbc {
         if (!Objects.equals(found, expected)) throw new AssertionError("found " + found + ", expected " + expected);
     }
 
+    // What tools ask of a database before they show it.
+    static void metadata(DatabaseMetaData meta) throws SQLException {
+        check(column(meta.getPrimaryKeys(null, "public", "j"), "COLUMN_NAME"), List.of("id"));
+        check(column(meta.getIndexInfo(null, "public", "j", false, false), "INDEX_NAME"), List.of("j_pkey", "j_v"));
+        check(column(meta.getIndexInfo(null, "public", "j", true, true), "COLUMN_NAME"), List.of("id"));
+        check(column(meta.getImportedKeys(null, "public", "j"), "FKTABLE_NAME"), List.of());
+        check(column(meta.getExportedKeys(null, "public", "j"), "FKTABLE_NAME"), List.of());
+        check(column(meta.getTables(null, "public", "jm", null), "TABLE_TYPE"), List.of("MATERIALIZED VIEW"));
+        check(column(meta.getTables(null, "pg_catalog", "pg_class", null), "TABLE_TYPE"), List.of("SYSTEM TABLE"));
+        check(column(meta.getTableTypes(), "TABLE_TYPE").contains("MATERIALIZED VIEW"), true);
+        check(column(meta.getCatalogs(), "TABLE_CAT"), List.of("millstream"));
+        ResultSet columns = meta.getColumns(null, "public", "j", "%");
+        columns.next();
+        check(columns.getInt("DATA_TYPE"), Types.INTEGER);
+        check(columns.getString("IS_NULLABLE"), "NO");
+        columns.next();
+        check(columns.getString("TYPE_NAME"), "varchar");
+        columns.next();
+        check(List.of(columns.getInt("COLUMN_SIZE"), columns.getInt("DECIMAL_DIGITS")), List.of(10, 2));
+        check(column(meta.getTypeInfo(), "TYPE_NAME").containsAll(List.of("int8", "text", "jsonb", "oid")), true);
+        check(column(meta.getFunctions(null, null, "twice"), "FUNCTION_NAME"), List.of("twice"));
+        check(column(meta.getFunctionColumns(null, null, "twice", null), "TYPE_NAME"), List.of("int8", "int8"));
+        check(column(meta.getProcedures(null, null, "%"), "PROCEDURE_NAME"), List.of());
+        check(column(meta.getTablePrivileges(null, "public", "j"), "PRIVILEGE").contains("SELECT"), true);
+        check(column(meta.getBestRowIdentifier(null, "public", "j", DatabaseMetaData.bestRowSession, false), "COLUMN_NAME"), List.of("id"));
+        check(meta.getMaxConnections() > 0, true);
+        check(meta.getSQLKeywords().isEmpty(), false);
+    }
+
     public static void main(String[] args) throws Exception {
         String url = "jdbc:postgresql://" + args[0] + ":" + args[1] + "/millstream?user=ada&prepareThreshold=2";
         try (Connection c = DriverManager.getConnection(url); Statement s = c.createStatement()) {
@@ -20,6 +49,7 @@ public class Jdbc {
             s.execute("CREATE VIEW jv AS SELECT id FROM j");
             s.execute("CREATE MATERIALIZED VIEW jm AS SELECT count(*) AS n FROM j");
             s.execute("CREATE INDEX j_v ON j (v)");
+            s.execute("CREATE FUNCTION twice(x BIGINT) RETURNS BIGINT LANGUAGE sql RETURN x * 2");
             DatabaseMetaData meta = c.getMetaData();
             check(meta.getDatabaseProductName(), "PostgreSQL");
             check(column(meta.getTables(null, "public", "j%", new String[] {"TABLE"}), "TABLE_NAME"), List.of("j"));
@@ -59,10 +89,8 @@ public class Jdbc {
             c.commit();
             check(column(s.executeQuery("SELECT count(*) AS n FROM j"), "n"), List.of("19"));
             c.commit();
-            if (args.length > 2) {
-                check(column(meta.getPrimaryKeys(null, "public", "j"), "COLUMN_NAME"), List.of("id"));
-                check(column(meta.getIndexInfo(null, "public", "j", false, false), "INDEX_NAME"), List.of("j_pkey", "j_v"));
-            }
+            metadata(meta);
+            c.commit();
         }
         System.out.println("ok");
     }

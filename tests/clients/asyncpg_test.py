@@ -1,6 +1,7 @@
 """asyncpg: binary everywhere, array parameters, cursors, binary COPY, and the pool's reset."""
 import asyncio
 import datetime
+import io
 import sys
 import uuid
 from decimal import Decimal
@@ -27,6 +28,19 @@ async def main():
     async with connection.transaction():
         ids = [record["id"] async for record in connection.cursor("SELECT id FROM q ORDER BY id", prefetch=10)]
     assert ids == list(range(1, 100))
+    rows = await connection.fetch("SELECT id FROM q WHERE id = ANY($1::bigint[]) AND v = ANY($2) ORDER BY id", [2, 3, 99, 500], ["v2", "v99"])
+    assert [row["id"] for row in rows] == [2, 99]
+    await connection.execute("CREATE TABLE arrays (id INT PRIMARY KEY, a BIGINT[], t VARCHAR[], n NUMERIC[], z TIMESTAMPTZ[])")
+    arrays = (1, [1, None, 3], ["x", "", None], [Decimal("1.5")], [at.replace(tzinfo=datetime.timezone.utc)])
+    await connection.execute("INSERT INTO arrays VALUES ($1, $2, $3, $4, $5)", *arrays)
+    assert tuple(await connection.fetchrow("SELECT * FROM arrays")) == arrays
+    assert await connection.copy_records_to_table("arrays", records=[(2, [7], ["y"], [], None)]) == "COPY 1"
+    assert tuple(await connection.fetchrow("SELECT * FROM arrays WHERE id = 2")) == (2, [7], ["y"], [], None)
+    kind, oid, name = await connection.fetchrow("SELECT relkind, oid, relname FROM pg_class WHERE relname = $1", "q")
+    assert (kind, name) == (b"r", "q") and oid == await connection.fetchval("SELECT 'q'::regclass::oid")
+    assert await connection.fetchval("SELECT conkey FROM pg_constraint WHERE conrelid = $1", oid) == [1]
+    assert await connection.fetchval("SELECT array_agg(oid) FROM pg_class WHERE oid = ANY($1::oid[])", [oid]) == [oid]
+    assert await connection.fetchval("SELECT indkey FROM pg_index WHERE indrelid = $1", oid) == [1]
     statement = await connection.prepare("SELECT id, v FROM q WHERE id > $1 ORDER BY id LIMIT 2")
     assert [attribute.name for attribute in statement.get_attributes()] == ["id", "v"]
     assert [tuple(r) for r in await statement.fetch(5)] == [(6, "v6"), (7, "v7")]
@@ -37,6 +51,9 @@ async def main():
     except asyncpg.UniqueViolationError:
         pass
     assert await connection.fetchval("SELECT count(*) FROM q") == 99
+    out = io.BytesIO()
+    assert await connection.copy_from_query("SELECT id, v FROM q WHERE id < 4", output=out, format="binary") == "COPY 3"
+    assert out.getvalue().startswith(b"PGCOPY\n\xff\r\n\0")
     await connection.close()
 
     async with asyncpg.create_pool(min_size=1, max_size=2, **where) as pool:

@@ -36,6 +36,13 @@ columns = {column["name"]: column for column in inspector.get_columns("person")}
 assert isinstance(columns["id"]["type"], sa.INTEGER) and not columns["name"]["nullable"], columns
 assert inspector.get_pk_constraint("person")["constrained_columns"] == ["id"]
 assert inspector.get_foreign_keys("person") == []
+assert [(index["name"], index["column_names"]) for index in inspector.get_indexes("person")] == [("person_name", ["name"])]
+assert inspector.get_unique_constraints("person") == [] and inspector.get_check_constraints("person") == []
+metadata = sa.MetaData()
+metadata.reflect(engine, views=True)
+found = {name for name in metadata.tables if not name.startswith("ms_")}
+assert found == {"person", "tall", "heights"}, found
+assert [column.name for column in metadata.tables["person"].primary_key] == ["id"]
 assert inspector.get_table_comment("person")["text"] == "people"
 assert "height > 1.8" in inspector.get_view_definition("tall")
 

@@ -140,6 +140,16 @@ fn deep_and_long_statements_are_refused_not_fatal() {
             format!("SELECT '{}'::varchar = 1", "x".repeat(1 << 20)),
             format!("SELECT {}", vec!["1"; 2_000].join(", ")),
             format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(200)),
+            format!("SELECT 1{}", " UNION SELECT 1".repeat(deep)),
+            format!("SELECT true{}", " AND true".repeat(deep)),
+            format!("SELECT 'a'{}", " || 'a'".repeat(deep)),
+            format!("SELECT {}", nested("ARRAY[", "1", "]")),
+            format!("SELECT {}", nested("(SELECT ", "1", ")")),
+            format!("SELECT '{}'::jsonb", nested("[", "", "]")),
+            format!(
+                "WITH {} SELECT 1",
+                (0..deep).map(|i| format!("c{i} AS (SELECT 1)")).collect::<Vec<_>>().join(", ")
+            ),
         ];
         for sql in &statements {
             let since = std::time::Instant::now();
@@ -147,6 +157,8 @@ fn deep_and_long_statements_are_refused_not_fatal() {
             eprintln!("{}…: {} bytes, {:?}", &sql[..40.min(sql.len())], sql.len(), since.elapsed());
             let lost = answer.as_ref().err().is_some_and(|error| error.as_db_error().is_none());
             assert!(!lost, "connection lost by {}…: {answer:?}\n{}", &sql[..40.min(sql.len())], server.log());
+            let code = answer.as_ref().err().and_then(|error| error.code()).map(|code| code.code().to_string());
+            assert_ne!(code.as_deref(), Some("XX000"), "{}…: {answer:?}", &sql[..40.min(sql.len())]);
             assert_eq!(db.value("SELECT count(*) FROM t").await, "0", "after {}…", &sql[..40.min(sql.len())]);
         }
     });
