@@ -1,7 +1,8 @@
 //! The engine as its users meet it: a server process of its own, clients over the wire:
-//! `cargo bench --bench latency [start|insert|clients|views|neighbours]` prints the figures with their bounds.
+//! `cargo bench --bench latency [start|insert|clients|views|neighbours|point|rows|subscribe|idle]` prints the figures with their bounds.
 //!
-//! `MILLSTREAM_BENCH_ROUNDS` (5,000) rounds of INSERT and SELECT; `MILLSTREAM_BENCH_SECONDS` (10) per measured rate.
+//! `MILLSTREAM_BENCH_ROUNDS` (5,000) rounds of INSERT and SELECT; `MILLSTREAM_BENCH_SECONDS` (10) per measured rate;
+//! `MILLSTREAM_BENCH_ROWS` (1,000,000) rows of the large answers, which `scripts/postgres start` has PostgreSQL give too.
 
 #![allow(
     clippy::print_stdout,
@@ -15,6 +16,8 @@
 mod neighbours;
 #[path = "latency/server.rs"]
 mod server;
+#[path = "latency/wire.rs"]
+mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +27,17 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let parts = ["start", "insert", "clients", "views", "neighbours"];
+        let parts = ["start", "insert", "clients", "views", "neighbours", "point", "rows", "subscribe", "idle"];
         for part in parts.into_iter().filter(|part| wanted.is_empty() || wanted.iter().any(|name| name == part)) {
             match part {
                 "start" => start().await,
                 "insert" => insert().await,
                 "clients" => clients().await,
                 "views" => views().await,
+                "point" => wire::point().await,
+                "rows" => wire::rows().await,
+                "subscribe" => wire::subscribe().await,
+                "idle" => wire::idle().await,
                 _ => neighbours::run(seconds()).await,
             }
         }

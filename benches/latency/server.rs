@@ -29,6 +29,11 @@ impl Server {
         self.folder.path()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     /// Starts the process on its directory.
     pub fn spawn(&mut self) {
         let data = self.folder.path().join("data");
