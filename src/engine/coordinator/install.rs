@@ -108,6 +108,7 @@ impl Coordinator {
                 NodeKind::Publish(spec) => {
                     let (schema, limits) = (node.schema.clone(), self.shared.view_limits());
                     let view = PublishedView::with_limits(schema, spec.key.clone(), workers, limits);
+                    view.begin_at(start);
                     published.insert(node.id, (spec.relation, view));
                     self.owner.insert(spec.relation, id);
                 }

@@ -117,6 +117,11 @@ impl ShardCell {
         self.history.lock().start
     }
 
+    /// Nothing is known of epochs before `epoch`, in which the first contents come.
+    pub(super) fn begin_at(&self, epoch: Epoch) {
+        self.history.lock().start = epoch;
+    }
+
     pub(super) fn history_between(&self, after: Epoch, upto: Epoch, runs: &mut Vec<Arc<Run>>) -> Result<()> {
         let history = self.history.lock();
         if after < history.start && after < upto {

@@ -61,6 +61,12 @@ impl PublishedView {
         Arc::new(PublishedView { layout, schema, key, limits, shards, holds: Mutex::default() })
     }
 
+    /// The first contents come in `epoch`: no subscriber resumes from before it, as what an earlier life of the relation
+    /// showed (its job may be filled anew after a crash) is not known here.
+    pub fn begin_at(&self, epoch: Epoch) {
+        self.shards.iter().for_each(|shard| shard.begin_at(epoch));
+    }
+
     /// The relation's columns.
     pub fn schema(&self) -> &Schema {
         &self.schema
