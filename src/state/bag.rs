@@ -1,9 +1,10 @@
 //! The Bag table: per key an ordered multiset of rows with weights.
 
 use super::codec::{read_weight, write_key};
-use super::group::{self, PackedRows, Tree, TreeRows};
+use super::group::{self, PackedRows};
 use super::residency::{Residency, keys_of};
 use super::slots::{Slot, Slots};
+use super::tree::{Tree, TreeRows};
 use super::{Read, StoredKey, TableCut, TableSpec, Tier, Wanted};
 use crate::base::{Error, Result};
 use crate::types::{EncodedRows, Weights};
@@ -96,7 +97,7 @@ impl BagTable {
         } else {
             let (added, outgrown) = self.slots.edit_value(slot, |record, start| {
                 let added = group::add_packed(record, start, row, weight, stored);
-                (added, group::outgrown(&record[start..]))
+                (added, group::outgrown(&record[start..], group::PACKED_MAX))
             });
             if outgrown {
                 self.make_tree(slot);
@@ -147,8 +148,8 @@ impl BagTable {
         let Some(slot) = self.slots.find(key) else { return RowsOfKey::none() };
         let slot = self.slots.slot(slot);
         match &slot.extra {
-            Some(tree) => RowsOfKey(Inner::Tree(tree.rows())),
-            None => RowsOfKey(Inner::Packed(group::packed_rows(slot.value()), &[])),
+            Some(tree) => RowsOfKey { rows: Inner::Tree(tree.rows()), from: &[] },
+            None => RowsOfKey { rows: Inner::Packed(group::packed_rows(slot.value())), from: &[] },
         }
     }
 
@@ -158,27 +159,22 @@ impl BagTable {
         let Some(slot) = self.slots.find(key) else { return Ok(RowsOfKey::none()) };
         let slot = self.slots.slot(slot);
         Ok(match &slot.extra {
-            Some(tree) => RowsOfKey(Inner::Tree(tree.rows_from(from))),
-            None => RowsOfKey(Inner::Packed(group::packed_rows(slot.value()), from)),
+            Some(tree) => RowsOfKey { rows: Inner::Tree(tree.rows_about(from)), from },
+            None => RowsOfKey { rows: Inner::Packed(group::packed_rows(slot.value())), from },
         })
     }
 
     /// The last rows of `key` that are below `before`, at most `count` of them, in order of rows.
     pub fn rows_before(&self, key: &[u8], before: &[u8], count: usize) -> Result<Vec<&[u8]>> {
-        let rows = self.rows(key)?;
-        let mut found: Vec<&[u8]> = match rows.0 {
-            Inner::Packed(rows, _) => {
-                let below: Vec<&[u8]> = rows.map(|(row, _)| row).take_while(|row| *row < before).collect();
-                return Ok(below[below.len().saturating_sub(count)..].to_vec());
-            }
-            Inner::Tree(_) => {
-                let Some(slot) = self.slots.find(key) else { return Ok(Vec::new()) };
-                let tree = self.slots.slot(slot).extra.as_ref();
-                tree.map_or_else(Vec::new, |tree| {
-                    tree.rows_below(before).rev().take(count).map(|(row, _)| row).collect()
-                })
-            }
+        self.residency.check(|| Wanted::Key(key.into()))?;
+        let Some(slot) = self.slots.find(key) else { return Ok(Vec::new()) };
+        let slot = self.slots.slot(slot);
+        let Some(tree) = &slot.extra else {
+            let below = group::packed_rows(slot.value()).map(|(row, _)| row).take_while(|row| *row < before);
+            let below: Vec<&[u8]> = below.collect();
+            return Ok(below[below.len().saturating_sub(count)..].to_vec());
         };
+        let mut found: Vec<&[u8]> = tree.rows_back_below(before).take(count).map(|(row, _)| row).collect();
         found.reverse();
         Ok(found)
     }
@@ -192,9 +188,11 @@ impl BagTable {
     /// The last row of `key` with positive weight.
     pub fn last(&self, key: &[u8]) -> Result<Option<(&[u8], i64)>> {
         self.residency.check(|| Wanted::End { key: key.into(), rows: 1, last: true })?;
-        Ok(match self.rows_in_memory(key).0 {
-            Inner::Packed(rows, _) => rows.filter(|&(_, weight)| weight > 0).last(),
-            Inner::Tree(rows) => rows.rev().find(|&(_, weight)| weight > 0),
+        let Some(slot) = self.slots.find(key) else { return Ok(None) };
+        let slot = self.slots.slot(slot);
+        Ok(match &slot.extra {
+            Some(tree) => tree.rows_back().find(|&(_, weight)| weight > 0),
+            None => group::packed_rows(slot.value()).filter(|&(_, weight)| weight > 0).last(),
         })
     }
 
@@ -204,7 +202,7 @@ impl BagTable {
         let Some(slot) = self.slots.find(key) else { return Ok(None) };
         let slot = self.slots.slot(slot);
         Ok(match &slot.extra {
-            Some(tree) => tree.rows_below(bound).rev().find(|&(_, weight)| weight > 0),
+            Some(tree) => tree.rows_back_below(bound).find(|&(_, weight)| weight > 0),
             None => {
                 let rows = group::packed_rows(slot.value());
                 rows.take_while(|&(row, _)| row < bound).filter(|&(_, weight)| weight > 0).last()
@@ -318,18 +316,21 @@ impl BagSlot {
 
 /// Iterator over the (row, weight)s of one key, in order of rows.
 #[derive(Clone, Debug)]
-pub struct RowsOfKey<'a>(Inner<'a>);
+pub struct RowsOfKey<'a> {
+    rows: Inner<'a>,
+    /// Rows below it are passed over.
+    from: &'a [u8],
+}
 
 #[derive(Clone, Debug)]
 enum Inner<'a> {
-    /// Packed rows, of which those below the second are passed over.
-    Packed(PackedRows<'a>, &'a [u8]),
+    Packed(PackedRows<'a>),
     Tree(TreeRows<'a>),
 }
 
 impl RowsOfKey<'_> {
     fn none() -> Self {
-        RowsOfKey(Inner::Packed(group::packed_rows(&[]), &[]))
+        RowsOfKey { rows: Inner::Packed(group::packed_rows(&[])), from: &[] }
     }
 }
 
@@ -338,9 +339,15 @@ impl<'a> Iterator for RowsOfKey<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Inner::Packed(rows, from) => rows.find(|(row, _)| row >= from),
-            Inner::Tree(rows) => rows.next(),
+        loop {
+            let next = match &mut self.rows {
+                Inner::Packed(rows) => rows.next(),
+                Inner::Tree(rows) => rows.next(),
+            }?;
+            if self.from.is_empty() || next.0 >= self.from {
+                self.from = &[];
+                return Some(next);
+            }
         }
     }
 }

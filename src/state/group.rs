@@ -1,16 +1,15 @@
-//! The rows of one key of a Bag: packed bytes while few, a B-tree when many.
+//! The rows of one key of a Bag: packed bytes while few, a B-tree of packed leaves when many ([`super::tree`]).
 //!
 //! Packed, sorted by row: `length u32 · flags u8 · weight i64 · row bytes`, one row after another, in memory only
-//! (native byte order of the fields is little-endian).
+//! (native byte order of the fields is little-endian). A row costs 13 bytes beside its own and no allocation; reading a
+//! group reads memory in one direction.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map;
-use std::ops::{Bound, Range};
+use std::ops::Range;
 
 use crate::base::{Error, Result};
 
 /// A packed group beyond this many bytes becomes a tree, unless it is a single row.
-const PACKED_MAX: usize = 1024;
+pub(super) const PACKED_MAX: usize = 4096;
 const HEAD: usize = 4 + 1 + 8;
 
 /// Changed since the last cut.
@@ -96,6 +95,11 @@ pub(super) fn add_packed(buffer: &mut Vec<u8>, start: usize, row: &[u8], weight:
     }
     let length = u32::try_from(row.len()).map_err(|_| Error::limit("row of state is longer than 4 GiB"))?;
     let end = buffer.len();
+    let room = HEAD + row.len();
+    if buffer.capacity() - end < room {
+        // A quarter in hand: rows come to a key one after another.
+        buffer.reserve_exact(room + if end > start { end / 4 } else { 0 });
+    }
     buffer.resize(end + HEAD + row.len(), 0);
     buffer.copy_within(at..end, at + HEAD + row.len());
     buffer[at..at + 4].copy_from_slice(&length.to_le_bytes());
@@ -134,172 +138,20 @@ pub(super) fn take_dirty_packed(buffer: &mut [u8], start: usize, mut each: impl 
     }
 }
 
-/// Whether the packed group (without its key) has become too big to be scanned.
-pub(super) fn outgrown(buffer: &[u8]) -> bool {
-    buffer.len() > PACKED_MAX && read_at(buffer, 0).place.end < buffer.len()
+/// Where to cut a packed group of more than one row in two: before its last row if that was the last one to come
+/// (`last_came`: rows come in ascending order), else before the row in the middle.
+pub(super) fn half(buffer: &[u8], last_came: bool) -> usize {
+    let (mut at, mut before) = (0, 0);
+    while at < buffer.len() && (last_came || at <= buffer.len() / 2) {
+        before = at;
+        at = read_at(buffer, at).place.end;
+    }
+    if last_came || at >= buffer.len() { before } else { at }
 }
 
-/// The rows of a key that has many.
-#[derive(Debug, Default)]
-pub(super) struct Tree {
-    rows: BTreeMap<Box<[u8]>, Count>,
-    dirty: Dirty,
-    bytes: usize,
-}
-
-/// Which rows have their DIRTY flag set.
-#[derive(Debug)]
-enum Dirty {
-    /// These; may name rows that went, or one row twice.
-    Listed(Vec<Box<[u8]>>),
-    /// Too many to list: all rows are looked at.
-    Many,
-}
-
-impl Default for Dirty {
-    fn default() -> Self {
-        Dirty::Listed(Vec::new())
-    }
-}
-
-/// More than one row in so many is changed: looking at all of them costs less than finding each.
-const MANY_ONE_IN: usize = 8;
-
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    weight: i64,
-    flags: u8,
-}
-
-/// What a row costs in a tree beside its bytes: key pointer, count, its share of the node.
-const TREE_ROW: usize = 48;
-
-impl Tree {
-    /// The packed group `buffer` as a tree.
-    pub(super) fn from_packed(buffer: &[u8]) -> Tree {
-        let mut tree = Tree::default();
-        let mut at = 0;
-        while at < buffer.len() {
-            let packed = read_at(buffer, at);
-            let row: Box<[u8]> = buffer[at + HEAD..packed.place.end].into();
-            tree.bytes += row.len() + TREE_ROW;
-            if packed.flags & DIRTY != 0 {
-                tree.note_dirty(&row);
-            }
-            tree.rows.insert(row, Count { weight: packed.weight, flags: packed.flags });
-            at = packed.place.end;
-        }
-        tree
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// About how many bytes it holds.
-    pub(super) fn bytes(&self) -> usize {
-        match &self.dirty {
-            Dirty::Listed(rows) => self.bytes + rows.capacity() * 32,
-            Dirty::Many => self.bytes,
-        }
-    }
-
-    pub(super) fn weight(&self, row: &[u8]) -> i64 {
-        self.rows.get(row).map_or(0, |count| count.weight)
-    }
-
-    pub(super) fn rows(&self) -> TreeRows<'_> {
-        TreeRows { inner: self.rows.range::<[u8], _>(..) }
-    }
-
-    pub(super) fn rows_below(&self, bound: &[u8]) -> TreeRows<'_> {
-        TreeRows { inner: self.rows.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(bound))) }
-    }
-
-    pub(super) fn rows_from(&self, from: &[u8]) -> TreeRows<'_> {
-        TreeRows { inner: self.rows.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) }
-    }
-
-    /// As [`add_packed`].
-    pub(super) fn add(&mut self, row: &[u8], weight: i64, stored: bool) -> Result<Added> {
-        let Some(count) = self.rows.get_mut(row) else {
-            let flags = if stored { STORED } else { DIRTY };
-            self.bytes += row.len() + TREE_ROW;
-            self.rows.insert(row.into(), Count { weight, flags });
-            if !stored {
-                self.note_dirty(row);
-            }
-            return Ok(Added { weight, deleted_stored: false, rows: 1 });
-        };
-        let sum = add_weights(count.weight, weight)?;
-        if sum == 0 {
-            let deleted_stored = count.flags & STORED != 0;
-            self.rows.remove(row);
-            self.bytes -= row.len() + TREE_ROW;
-            return Ok(Added { weight: 0, deleted_stored, rows: -1 });
-        }
-        count.weight = sum;
-        if stored {
-            count.flags = STORED;
-        } else if count.flags & DIRTY == 0 {
-            count.flags |= DIRTY;
-            self.note_dirty(row);
-        }
-        Ok(Added { weight: sum, deleted_stored: false, rows: 0 })
-    }
-
-    fn note_dirty(&mut self, row: &[u8]) {
-        let Dirty::Listed(dirty) = &mut self.dirty else { return };
-        dirty.push(row.into());
-        if dirty.len() > self.rows.len() / MANY_ONE_IN + 64 {
-            self.dirty = Dirty::Many;
-        }
-    }
-
-    pub(super) fn take_dirty(&mut self, mut each: impl FnMut(&[u8], i64)) {
-        let mut take = |row: &[u8], count: &mut Count| {
-            if count.flags & DIRTY != 0 {
-                count.flags = STORED;
-                each(row, count.weight);
-            }
-        };
-        match std::mem::take(&mut self.dirty) {
-            Dirty::Many => self.rows.iter_mut().for_each(|(row, count)| take(row, count)),
-            Dirty::Listed(dirty) => {
-                for row in dirty {
-                    if let Some(count) = self.rows.get_mut(&row) {
-                        take(&row, count);
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn each(&self, mut each: impl FnMut(&[u8], i64, bool)) {
-        for (row, count) in &self.rows {
-            each(row, count.weight, count.flags & STORED != 0);
-        }
-    }
-}
-
-/// Iterator over a tree's rows, in order.
-#[derive(Clone, Debug)]
-pub(super) struct TreeRows<'a> {
-    inner: btree_map::Range<'a, Box<[u8]>, Count>,
-}
-
-impl<'a> Iterator for TreeRows<'a> {
-    type Item = (&'a [u8], i64);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.inner.next().map(|(row, count)| (&**row, count.weight))
-    }
-}
-
-impl DoubleEndedIterator for TreeRows<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.inner.next_back().map(|(row, count)| (&**row, count.weight))
-    }
+/// Whether the packed group (without its key) has more than `max` bytes, and can be cut in two.
+pub(super) fn outgrown(buffer: &[u8], max: usize) -> bool {
+    buffer.len() > max && read_at(buffer, 0).place.end < buffer.len()
 }
 
 fn add_weights(a: i64, b: i64) -> Result<i64> {

@@ -13,6 +13,7 @@ mod residency;
 mod slots;
 mod spec;
 mod table;
+mod tree;
 
 #[cfg(test)]
 mod tests;

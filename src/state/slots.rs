@@ -70,16 +70,30 @@ impl<X> Slot<X> {
     #[inline]
     fn record(&self) -> &[u8] {
         match &self.boxed {
-            Some(record) => record,
+            Some(record) => &record[..self.boxed_length()],
             None => &self.inline[..usize::from(self.inline_length)],
         }
     }
 
     fn record_mut(&mut self) -> &mut [u8] {
+        let length = self.boxed_length();
         match &mut self.boxed {
-            Some(record) => record,
+            Some(record) => &mut record[..length],
             None => &mut self.inline[..usize::from(self.inline_length)],
         }
+    }
+
+    /// How much of the box is in use: stands in the first inline bytes, which a boxed record leaves free.
+    #[inline]
+    fn boxed_length(&self) -> usize {
+        let [a, b, c, d, ..] = self.inline;
+        u32::from_le_bytes([a, b, c, d]) as usize
+    }
+
+    /// Takes `record`, of which the first `length` bytes are in use.
+    fn set_boxed(&mut self, record: Box<[u8]>, length: usize) {
+        self.boxed = Some(record);
+        self.inline[..4].copy_from_slice(&(length as u32).to_le_bytes());
     }
 
     fn boxed_bytes(&self) -> usize {
@@ -95,7 +109,7 @@ impl<X> Slot<X> {
             self.inline[..record.len()].copy_from_slice(record);
             self.inline_length = record.len() as u8;
         } else {
-            self.boxed = Some(record.into());
+            self.set_boxed(record.into(), record.len());
         }
     }
 
@@ -242,20 +256,40 @@ impl<X: Default> Slots<X> {
         } else {
             self.edit_value(slot, |record, start| {
                 record.truncate(start);
+                record.reserve_exact(value.len());
                 record.extend_from_slice(value);
             });
         }
         self.mark(slot);
     }
 
-    /// Lets `edit` change the bytes behind the key (which ends where it is told) of a slot; the caller marks it.
+    /// Lets `edit` change the bytes behind the key (which ends where it is told) of a slot; the caller marks it. What room
+    /// `edit` reserves stays there for the next time.
     pub(super) fn edit_value<T>(&mut self, slot: u32, edit: impl FnOnce(&mut Vec<u8>, usize) -> T) -> T {
         let place = &mut self.slots[slot as usize];
-        self.scratch.clear();
-        self.scratch.extend_from_slice(place.record());
-        let answer = edit(&mut self.scratch, place.key_length as usize);
-        let before = place.boxed_bytes();
-        place.set_record(&self.scratch);
+        let (before, length, key_length) = (place.boxed_bytes(), place.boxed_length(), place.key_length as usize);
+        let answer = if let Some(record) = place.boxed.take() {
+            let mut record = record.into_vec();
+            record.truncate(length);
+            let answer = edit(&mut record, key_length);
+            let length = record.len();
+            if length <= INLINE {
+                place.set_record(&record);
+            } else {
+                if record.capacity() / 2 > length {
+                    record.shrink_to_fit();
+                }
+                record.resize(record.capacity(), 0);
+                place.set_boxed(record.into_boxed_slice(), length);
+            }
+            answer
+        } else {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(place.record());
+            let answer = edit(&mut self.scratch, key_length);
+            place.set_record(&self.scratch);
+            answer
+        };
         self.boxed_bytes = self.boxed_bytes + place.boxed_bytes() - before;
         answer
     }

@@ -1,21 +1,26 @@
 //! Writing a checkpoint, on a thread of its own: one run with the changes of all jobs, the outboxes, the manifest.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::VIEW_TABLE;
 use super::sinks::{FixedBatch, OutboxCut};
-use crate::base::Result;
 use crate::base::telemetry::{Phase, phase};
+use crate::base::{Error, Result};
 use crate::catalog::Catalog;
 use crate::dataflow::WorkerCut;
+use crate::state::{TableCut, ViewCut};
 use crate::storage::{
     CompactionSettings, Horizons, JobManifest, Manifest, ManifestStore, RunFile, RunSection, compact_runs,
     run_key_prefix, runs_to_compact, write_run,
 };
 use crate::types::{Epoch, JobId, NodeId};
+
+/// Fewer bytes of changes are sorted by the writing thread alone.
+const SORT_ALONE: usize = 1 << 20;
 
 /// What a published checkpoint leaves behind.
 #[derive(Debug)]
@@ -48,11 +53,12 @@ impl Writer {
     pub(super) fn write(mut self) -> Result<Written> {
         phase(Phase::RunWrite);
         let (mut bytes, mut rows) = (0, 0);
-        let sections = sections(std::mem::take(&mut self.cuts))?;
-        if let Some(run) = write_run(&self.runs_dir, &RunFile::name_of(self.next_run), sections)? {
+        let cuts = sorted(std::mem::take(&mut self.cuts))?;
+        if let Some(run) = write_run(&self.runs_dir, &RunFile::name_of(self.next_run), sections(&cuts))? {
             (bytes, rows) = (run.bytes, run.entries);
             self.runs.push(run);
         }
+        drop(cuts);
         if let Some(range) = runs_to_compact(&self.runs, CompactionSettings::default()) {
             let with_oldest = range.start == 0;
             let name = RunFile::name_of(self.next_run + 1);
@@ -82,32 +88,85 @@ impl Writer {
     }
 }
 
-type Section = RunSection<Vec<u8>, Vec<u8>>;
-/// Changed rows of one table: key and value, no value where the row is gone.
-type Entries = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// Which table of which node of a job.
+type Place = (JobId, NodeId, u16);
 
-/// The changes of all jobs by node and table, later cuts behind earlier ones.
-fn sections(cuts: Vec<(JobId, BTreeMap<Epoch, Vec<WorkerCut>>)>) -> Result<Vec<Section>> {
-    let mut sections: BTreeMap<(JobId, NodeId, u16), Entries> = BTreeMap::new();
+/// Changed rows of one table on one worker, not yet in order.
+enum Changes {
+    Table(TableCut),
+    View(ViewCut),
+}
+
+impl Changes {
+    fn sorted(self) -> Result<TableCut> {
+        match self {
+            Changes::Table(mut cut) => {
+                cut.sort();
+                Ok(cut)
+            }
+            Changes::View(cut) => cut.entries(),
+        }
+    }
+}
+
+/// Cuts in order, each with its number among all.
+type Sorted = Vec<(usize, (Place, TableCut))>;
+
+/// The changes of all jobs, each cut in order; later cuts of a place behind earlier ones. Many changes are sorted by several
+/// threads.
+fn sorted(cuts: Vec<(JobId, BTreeMap<Epoch, Vec<WorkerCut>>)>) -> Result<Vec<(Place, TableCut)>> {
+    let mut changes = Vec::new();
+    let mut bytes = 0;
     for (job, epochs) in cuts {
         for cut in epochs.into_values().flatten() {
             for (node, tables) in cut.tables {
-                for table in tables {
-                    let entries = table.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
-                    sections.entry((job, node, table.table)).or_default().extend(entries);
-                }
+                bytes += tables.iter().map(TableCut::bytes).sum::<usize>();
+                let place = |table: &TableCut| (job, node, table.table);
+                changes.extend(tables.into_iter().map(|table| (place(&table), Changes::Table(table))));
             }
-            for (node, view) in cut.views {
-                let table = view.entries()?;
-                let entries = table.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
-                sections.entry((job, node, VIEW_TABLE)).or_default().extend(entries);
-            }
+            let views = cut.views.into_iter();
+            changes.extend(views.map(|(node, view)| ((job, node, VIEW_TABLE), Changes::View(view))));
         }
     }
-    let section = |((job, node, table), entries): ((JobId, NodeId, u16), _)| {
+    let threads = match bytes {
+        0..SORT_ALONE => 1,
+        _ => std::thread::available_parallelism().map_or(1, NonZero::get).min(changes.len()),
+    };
+    let queue = Mutex::new(changes.into_iter().enumerate());
+    let work = || -> Result<Sorted> {
+        let mut done = Vec::new();
+        loop {
+            // The queue is free again while this one is sorted.
+            let next = queue.lock().next();
+            let Some((number, (place, changes))) = next else { return Ok(done) };
+            done.push((number, (place, changes.sorted()?)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work()?;
+        for other in others {
+            done.extend(other.join().map_err(|_| Error::internal("a sorting thread of a checkpoint panicked"))??);
+        }
+        Ok::<_, Error>(done)
+    })?;
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, sorted)| sorted).collect())
+}
+
+/// A stored key, and its value if the row did not go.
+type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// What is written, by node and table.
+fn sections(cuts: &[(Place, TableCut)]) -> Vec<RunSection<&[u8], &[u8]>> {
+    let mut sections: BTreeMap<Place, Vec<Change<'_>>> = BTreeMap::new();
+    for (place, cut) in cuts {
+        sections.entry(*place).or_default().extend(cut.iter());
+    }
+    let section = |((job, node, table), entries): (Place, _)| {
         let mut prefix = run_key_prefix(job, node).to_vec();
         prefix.extend_from_slice(&table.to_be_bytes());
         RunSection { prefix, entries }
     };
-    Ok(sections.into_iter().map(section).collect())
+    sections.into_iter().map(section).collect()
 }

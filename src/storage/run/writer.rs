@@ -98,7 +98,7 @@ where
     let mut writer = RunWriter::create(dir, name)?;
     let mut key = Vec::new();
     for section in &mut sections {
-        // Stable: of equal keys the last one given stays the last.
+        // Stable: of equal keys the last one given stays the last; and quick where sorted parts stand one after another.
         section.entries.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         let mut entries = section.entries.iter().peekable();
         while let Some((rest, value)) = entries.next() {
