@@ -13,6 +13,7 @@ mod read_set;
 mod scan;
 mod subscription;
 mod table;
+mod yielding;
 
 #[cfg(test)]
 mod tests;

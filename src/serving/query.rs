@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use super::apply::without_dependents;
 use super::error::from_datafusion;
 use super::lookup::{answer, snapshot_of};
+use super::yielding::Yielding;
 use crate::base::{Error, Result};
 use crate::types::SqlType;
 
@@ -67,8 +68,8 @@ impl QueryRunner {
         let with_partitions = |partitions: usize| {
             let mut builder = state();
             let config = builder.config().take().unwrap_or_default().with_target_partitions(partitions);
-            let built = builder.with_config(config).with_runtime_env(Arc::clone(&environment)).build();
-            Arc::new(built)
+            let builder = builder.with_config(config).with_runtime_env(Arc::clone(&environment));
+            Arc::new(builder.with_physical_optimizer_rule(Arc::new(Yielding)).build())
         };
         let (small, large) = (with_partitions(1), with_partitions(limits.threads.max(1)));
         Ok(QueryRunner { runtime: Some(runtime), small, large })

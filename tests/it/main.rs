@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod bad_input;
+mod cancel;
 mod cli;
 mod clients;
 mod constant_sum;

@@ -2,6 +2,8 @@
 //! and has every change exactly once.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -169,6 +171,72 @@ fn idle_connections_block_nobody() {
         assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
         for db in &idle {
             db.run("SELECT 1").await;
+        }
+    });
+}
+
+/// A connection that speaks bytes: to stop reading where no driver would.
+fn raw(server: &Server, query: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let mut hello = Vec::from(196_608i32.to_be_bytes());
+    hello.extend(b"user\0millstream\0database\0millstream\0\0");
+    stream.write_all(&(hello.len() as i32 + 4).to_be_bytes()).unwrap();
+    stream.write_all(&hello).unwrap();
+    let mut query = Vec::from(query.as_bytes());
+    query.push(0);
+    stream.write_all(b"Q").unwrap();
+    stream.write_all(&(query.len() as i32 + 4).to_be_bytes()).unwrap();
+    stream.write_all(&query).unwrap();
+    stream
+}
+
+#[test]
+fn a_subscriber_that_is_gone_is_found_out() {
+    block_on(async {
+        let server = Server::start(&["--workers", "1", "--heartbeat-interval", "50ms"]);
+        let db = server.connect().await;
+        db.run(VIEW).await;
+        let subscribers = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SUBSCRIBE%'";
+        let streams: Vec<TcpStream> = (0..5).map(|_| raw(&server, "COPY (SUBSCRIBE TO s) TO STDOUT")).collect();
+        wait_for(&db, subscribers, "5").await;
+        drop(streams);
+        wait_for(&db, subscribers, "0").await;
+    });
+}
+
+async fn wait_for(db: &Db, query: &str, expected: &str) {
+    let since = Instant::now();
+    loop {
+        let found = db.value(query).await;
+        if found == expected {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "{found} instead of {expected}: {query}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
+fn a_slow_subscriber_is_bounded_and_told() {
+    block_on(async {
+        let server = Server::start(&["--workers", "1", "--view-history-bytes", "64kB"]);
+        let db = server.connect().await;
+        db.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR); CREATE MATERIALIZED VIEW s AS SELECT id, v FROM t")
+            .await;
+        db.run("INSERT INTO t SELECT i, repeat('x', 2000) FROM generate_series(1, 500) AS g(i)").await;
+        let mut slow = raw(&server, "COPY (SUBSCRIBE TO s) TO STDOUT");
+        // It reads nothing; others go on, and nothing is kept for it beyond what the view keeps.
+        for round in 0..(if full() { 200 } else { 60 }) {
+            db.run(&format!("UPDATE t SET v = repeat('{}', 2000)", round % 10)).await;
+        }
+        slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let (mut read, mut text) = (vec![0; 1 << 16], Vec::new());
+        let since = Instant::now();
+        while !String::from_utf8_lossy(&text[text.len().saturating_sub(4_000)..]).contains("53400") {
+            assert!(since.elapsed() < Duration::from_secs(60), "the slow subscriber was not told");
+            let count = slow.read(&mut read).unwrap();
+            assert!(count > 0, "the slow subscriber was not told before the end");
+            text.extend(&read[..count]);
         }
     });
 }

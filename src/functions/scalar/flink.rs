@@ -23,9 +23,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("hour", &[Stamp], BIG, Run::Int(|row| Ok(Some(clock(row) / 3_600_000_000)))),
     function("minute", &[Stamp], BIG, Run::Int(|row| Ok(Some(clock(row) / 60_000_000 % 60)))),
     function("second", &[Stamp], BIG, Run::Int(|row| Ok(Some(clock(row) / 1_000_000 % 60)))),
-    function("date_format", &[Stamp, Text], TEXT, Run::Text(|row, out| format(row.int(0), row.text(1), out))),
-    function("from_unixtime", &[Big], TEXT, Run::Text(|row, out| format(seconds(row)?, "yyyy-MM-dd HH:mm:ss", out))),
-    function("from_unixtime", &[Big, Text], TEXT, Run::Text(|row, out| format(seconds(row)?, row.text(1), out))),
+    function("date_format", &[Stamp, Text], TEXT, Run::Text(|row, out| shown(row, row.int(0), row.text(1), out))),
+    function(
+        "from_unixtime",
+        &[Big],
+        TEXT,
+        Run::Text(|row, out| shown(row, seconds(row)?, "yyyy-MM-dd HH:mm:ss", out)),
+    ),
+    function("from_unixtime", &[Big, Text], TEXT, Run::Text(|row, out| shown(row, seconds(row)?, row.text(1), out))),
     function("split_index", &[Text, Text, Int], TEXT, Run::Text(split_index)),
     function("regexp_extract", &[Text, Text], TEXT, Run::Text(extract)),
     function("regexp_extract", &[Text, Text, Int], TEXT, Run::Text(extract)),
@@ -75,6 +80,21 @@ fn extract(row: &Row<'_>, out: &mut String) -> Made<()> {
 
 /// Letters of one kind in a row that `date_format` takes; as in Java.
 const LONGEST_RUN: usize = 19;
+
+fn shown(row: &Row<'_>, us: i64, pattern: &str, out: &mut String) -> Made<()> {
+    row.shown(us, pattern, unit_us, out, |out| format(us, pattern, out))
+}
+
+/// The unit of time of which a pattern shows all points alike, or a smaller one.
+fn unit_us(pattern: &str) -> i64 {
+    match () {
+        () if pattern.contains('S') => 1,
+        () if pattern.contains('s') => 1_000_000,
+        () if pattern.contains('m') => 60_000_000,
+        () if pattern.contains(['H', 'k', 'K', 'h', 'a']) => 3_600_000_000,
+        () => DAY_US,
+    }
+}
 
 /// Java's `DateTimeFormatter` patterns: letters in runs, text in single quotes.
 fn format(us: i64, pattern: &str, out: &mut String) -> Made<()> {

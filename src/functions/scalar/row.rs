@@ -10,6 +10,8 @@ use regex::Regex;
 use crate::base::{Error, Result};
 use crate::functions::kernels::Col;
 
+use super::Made;
+
 /// An argument, downcast once.
 pub(super) struct Arg<'a> {
     array: &'a ArrayRef,
@@ -77,6 +79,17 @@ impl<'a> Arg<'a> {
 pub(super) struct Scratch {
     /// The last regular expression: its pattern and flags.
     regex: RefCell<Option<(String, String, Arc<Regex>)>>,
+    /// The last time that was shown.
+    shown: RefCell<Shown>,
+}
+
+/// A time as a template shows it, and all times that it shows alike.
+#[derive(Default)]
+struct Shown {
+    template: String,
+    unit_us: i64,
+    alike: std::ops::Range<i64>,
+    text: String,
 }
 
 /// One row. Reading an argument as what it is not gives zero or nothing: types were resolved before.
@@ -192,5 +205,33 @@ impl<'a> Row<'a> {
         let regex = Arc::new(make()?);
         *kept = Some((pattern.to_owned(), flags.to_owned(), Arc::clone(&regex)));
         Ok(regex)
+    }
+
+    /// Appends `us` as `show` shows it by `template`. Times of one unit (`unit_us`, in microseconds) of the template are shown
+    /// alike, and rows that come one after another are often of one time: they are shown once.
+    pub fn shown(
+        &self,
+        us: i64,
+        template: &str,
+        unit_us: fn(&str) -> i64,
+        out: &mut String,
+        show: impl FnOnce(&mut String) -> Made<()>,
+    ) -> Made<()> {
+        let mut last = self.scratch.shown.borrow_mut();
+        if last.template != template {
+            *last = Shown { template: template.to_owned(), unit_us: unit_us(template), ..Shown::default() };
+        }
+        if last.alike.contains(&us) {
+            out.push_str(&last.text);
+            return Ok(Some(()));
+        }
+        let start = out.len();
+        let made = show(out)?;
+        if let (Some(()), Some(from)) = (made, us.div_euclid(last.unit_us).checked_mul(last.unit_us)) {
+            last.alike = from..from.saturating_add(last.unit_us);
+            last.text.clear();
+            last.text.push_str(out.get(start..).unwrap_or_default());
+        }
+        Ok(made)
     }
 }

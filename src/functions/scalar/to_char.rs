@@ -13,13 +13,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "to_char",
         &[Stamp, Text],
         TEXT,
-        Run::Text(|row, out| point(Point::of(row.int(0), false), row.text(1), out)),
+        Run::Text(|row, out| {
+            let (us, template) = (row.int(0), row.text(1));
+            row.shown(us, template, unit_us, out, |out| point(Point::of(us, false), template, out))
+        }),
     ),
     function(
         "to_char",
         &[StampTz, Text],
         TEXT,
-        Run::Text(|row, out| point(Point::of(row.int(0), true), row.text(1), out)),
+        Run::Text(|row, out| {
+            let (us, template) = (row.int(0), row.text(1));
+            row.shown(us, template, unit_us, out, |out| point(Point::of(us, true), template, out))
+        }),
     ),
     function(
         "to_char",
@@ -128,6 +134,19 @@ fn ordinal(number: i64) -> &'static str {
         (2, _) => "nd",
         (3, _) => "rd",
         _ => "th",
+    }
+}
+
+/// The unit of time of which a template shows all points alike, or a smaller one.
+fn unit_us(template: &str) -> i64 {
+    let template = template.to_ascii_uppercase();
+    let has = |patterns: &[&str]| patterns.iter().any(|pattern| template.contains(pattern));
+    match () {
+        () if has(&["US", "MS", "FF"]) => 1,
+        () if has(&["S"]) => 1_000_000,
+        () if has(&["MI"]) => 60_000_000,
+        () if has(&["H", "AM", "PM", "M."]) => 3_600_000_000,
+        () => DAY_US,
     }
 }
 
