@@ -154,6 +154,8 @@ settings! {
     tls_key: String = "";
     /// File with the password of role millstream, which is set at every start; the way to a first password.
     password_file: String = "";
+    /// Sources and sinks use files below this folder only; without it superusers alone name files of the server.
+    files_from: String = "";
     /// A login that failed is answered after this long, and after twice as long with every further one of its address.
     login_delay: Duration = "500ms";
     /// A waiting statement tells its client this often that it is alive, and so notices a client that is gone.

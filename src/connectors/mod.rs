@@ -17,7 +17,7 @@ mod source;
 pub use self::nexmark::{Nexmark, NexmarkOptions, NexmarkTable};
 pub use blackhole::Blackhole;
 pub use datagen::{Datagen, FIELD_OPTIONS, FieldOptions};
-pub use file::{FilePosition, FileSink, FileSource, FileSourceOptions, Follow, Roll};
+pub use file::{Beneath, FilePosition, FileSink, FileSource, FileSourceOptions, Follow, Roll};
 pub use numbered::{Extent, Numbered, NumberedSource};
 pub use sink::{Parcel, Sink, SinkOwner};
 pub use source::{

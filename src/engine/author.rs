@@ -23,6 +23,7 @@ use crate::types::{JobId, RelationId, Schema};
 
 use super::api::Notice;
 use super::ddl::Ddl;
+use super::files::Files;
 use super::sources::{check_columns, check_source};
 
 /// Gives numbers that name nothing.
@@ -49,6 +50,8 @@ pub(super) struct Author<'a> {
     pub owner: &'a str,
     /// Whether files may be opened (to infer columns).
     pub may_open: bool,
+    /// The files that may be named.
+    pub files: Files,
 }
 
 /// What a statement makes.
@@ -137,6 +140,9 @@ impl Author<'_> {
     /// CREATE SOURCE: the source, and the job that keeps its undecodable records.
     fn source(&self, create: &CreateRelation) -> Result<Authored> {
         let options = sql::source_options(create)?;
+        if let SourceConnector::File { path, .. } = &options.connector {
+            self.files.permit(path).map_err(|error| error.at(create.options.position("path")))?;
+        }
         check_source(&options).map_err(|error| error.at(create.name.position))?;
         let unnamed = create.columns.iter().all(|column| column.generated.is_some());
         let inferred = match unnamed {
@@ -224,6 +230,9 @@ impl Author<'_> {
     /// CREATE SINK: the sink and its job.
     fn sink(&self, create: &CreateSink) -> Result<Authored> {
         let options = sql::sink_options(create)?;
+        if let SinkConnector::File { path, .. } = &options.connector {
+            self.files.permit_folder(path).map_err(|error| error.at(create.options.position("path")))?;
+        }
         let id = self.numbers.relation();
         match &create.from {
             SinkFrom::Relation(name) => {

@@ -14,6 +14,7 @@ use crate::types::{JobId, RelationId};
 use super::api::{SqlChecker, Statement};
 use super::author::{Author, Numbers};
 use super::ddl::Ddl;
+use super::files::Files;
 
 /// Plans statements without running them.
 pub struct Checker {
@@ -76,6 +77,7 @@ impl Checker {
             text: &parsed.text,
             owner: OWNER.1,
             may_open: false,
+            files: Files::Anywhere,
         };
         let authored = author.statement(&parsed.statement)?;
         authored.ddl.apply(&mut self.catalog)?;

@@ -11,6 +11,7 @@ mod author;
 mod check;
 mod coordinator;
 mod ddl;
+mod files;
 mod handle;
 mod job;
 mod progress;
@@ -38,7 +39,7 @@ pub use session::Session;
 
 use crate::base::clock::Clock;
 use crate::base::scram::Verifier;
-use crate::base::{Error, Result, SessionSettings, Settings, sqlstate};
+use crate::base::{Error, Result, ResultExt, SessionSettings, Settings, sqlstate};
 use crate::catalog::postgres::OWNER;
 use crate::catalog::{AccessChange, RoleOptions};
 use crate::functions::session_state_builder;
@@ -60,6 +61,7 @@ impl Engine {
     /// Opens the data directory, brings everything back to where it was, and goes on. Blocks while it recovers.
     /// `Unavailable` when another process uses the directory, `Corrupt` when its bytes are not what was written.
     pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Engine> {
+        files::folder(&settings).context(|| "in setting \"files_from\"".into())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(STATEMENT_THREADS)
             .thread_name("millstream-engine")

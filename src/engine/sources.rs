@@ -16,6 +16,8 @@ use crate::serving::Rows;
 use crate::sql::{self, FormatOptions, SinkConnector, SinkOptions, SourceConnector, SourceOptions, Statement as Sql};
 use crate::types::Schema;
 
+use super::files::around;
+
 /// Whether rows that a generator makes keep the pace that their source declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
@@ -129,6 +131,7 @@ fn file(path: &str, follow: bool, settings: &Settings) -> Result<FileSource> {
     let mut file = FileSourceOptions::new(path);
     file.follow = if follow { Follow::Yes } else { Follow::No };
     file.record_bytes_max = bytes(settings.record_bytes_max.0);
+    file.beneath = around(settings, path)?;
     FileSource::new(file)
 }
 
@@ -203,8 +206,8 @@ pub(super) fn sink_options(relation: &Relation) -> Result<(SinkOptions, Option<F
 }
 
 /// The connector of a sink.
-pub(super) fn sink(options: &SinkOptions) -> Box<dyn Sink> {
-    match &options.connector {
+pub(super) fn sink(options: &SinkOptions, settings: &Settings) -> Result<Box<dyn Sink>> {
+    Ok(match &options.connector {
         SinkConnector::Blackhole => Box::new(Blackhole::default()),
         SinkConnector::File { path, roll_rows, roll_bytes, roll_interval, format } => {
             let extension = match format {
@@ -213,9 +216,10 @@ pub(super) fn sink(options: &SinkOptions) -> Box<dyn Sink> {
                 FormatOptions::Parquet => "parquet",
             };
             let interval_us = roll_interval.map(|interval| i64::try_from(interval.as_micros()).unwrap_or(i64::MAX));
-            Box::new(FileSink::new(path, extension, Roll { rows: *roll_rows, bytes: *roll_bytes, interval_us }))
+            let roll = Roll { rows: *roll_rows, bytes: *roll_bytes, interval_us };
+            Box::new(FileSink::new(path, extension, roll).beneath(around(settings, path)?))
         }
-    }
+    })
 }
 
 /// The statement that created `relation`.

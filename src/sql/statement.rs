@@ -237,6 +237,13 @@ pub struct Options {
     pub values: BTreeMap<String, OptionValue>,
 }
 
+impl Options {
+    /// Where the key of an option stands; 0 if it was not given.
+    pub fn position(&self, key: &str) -> usize {
+        self.values.get(key).map_or(0, |value| value.position)
+    }
+}
+
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OptionValue {

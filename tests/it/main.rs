@@ -11,6 +11,7 @@ mod constant_sum;
 mod crash;
 mod docs;
 mod examples;
+mod files;
 mod flights;
 mod freed;
 mod fuzz;

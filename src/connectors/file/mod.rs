@@ -5,6 +5,7 @@
 //! shrinks, or appears before one that was already read puts the source into an error state: going on would change rows
 //! that views already hold.
 
+mod beneath;
 mod position;
 mod reader;
 mod sequence;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use beneath::Beneath;
 pub use position::FilePosition;
 use reader::FileReader;
 use sequence::Sequence;
@@ -44,12 +46,20 @@ pub struct FileSourceOptions {
     pub block_bytes: usize,
     /// The longest record, in bytes; a longer one becomes a fault. Default 16 MiB.
     pub record_bytes_max: usize,
+    /// The folder that files must lie in, also after links were followed.
+    pub beneath: Option<Beneath>,
 }
 
 impl FileSourceOptions {
     /// Reads `path` to its end, with the default sizes.
     pub fn new(path: impl Into<String>) -> Self {
-        FileSourceOptions { path: path.into(), follow: Follow::No, block_bytes: 1 << 20, record_bytes_max: 16 << 20 }
+        FileSourceOptions {
+            path: path.into(),
+            follow: Follow::No,
+            block_bytes: 1 << 20,
+            record_bytes_max: 16 << 20,
+            beneath: None,
+        }
     }
 }
 
@@ -65,7 +75,7 @@ impl FileSource {
 
     /// Fails when the pattern is none, or names no file now (with `follow` a glob may name none yet).
     pub fn new(options: FileSourceOptions) -> Result<Self> {
-        let sequence = Sequence::new(&options.path)?;
+        let sequence = Sequence::new(&options.path, options.beneath.clone())?;
         let found = sequence.refresh()?;
         let may_come = options.follow == Follow::Yes && sequence.is_pattern();
         if found == 0 && !may_come {

@@ -89,6 +89,7 @@ impl FileReader {
             name = self.sequence.name(self.file);
         }
         let Some(name) = name else { return Ok(false) };
+        self.sequence.permit(&name)?;
         let file = File::open(&*name).map_err(|error| unreadable(&name, error))?;
         let mut open = Open { file, name, header: None };
         if let Framing::Records { header, .. } = self.framing {

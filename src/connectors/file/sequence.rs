@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::Beneath;
 use crate::base::{Error, Result, sqlstate};
 
 /// File names in order; shared by all readers of a source, so that they agree on indices.
 pub(super) struct Sequence {
     pattern: String,
     is_pattern: bool,
+    beneath: Option<Beneath>,
     names: Mutex<Vec<Arc<str>>>,
 }
 
 impl Sequence {
-    /// Of `path`, which is a glob if no file has exactly that name and it holds one of `* ? [`.
-    pub(super) fn new(path: &str) -> Result<Self> {
+    /// Of `path`, which is a glob if no file has exactly that name and it holds one of `* ? [`. No file is looked at that
+    /// is not `beneath`.
+    pub(super) fn new(path: &str, beneath: Option<Beneath>) -> Result<Self> {
+        beneath.as_ref().map_or(Ok(()), |beneath| beneath.require_name(path))?;
         let is_pattern = path.contains(['*', '?', '[']) && !std::path::Path::new(path).is_file();
         if is_pattern {
             glob::Pattern::new(path).map_err(|error| {
@@ -27,7 +31,7 @@ impl Sequence {
         if path.is_empty() {
             return Err(Error::invalid("option \"path\" is empty").with_hint("Name a file, or files by a glob."));
         }
-        Ok(Sequence { pattern: path.to_owned(), is_pattern, names: Mutex::new(Vec::new()) })
+        Ok(Sequence { pattern: path.to_owned(), is_pattern, beneath, names: Mutex::new(Vec::new()) })
     }
 
     /// Whether it is a glob.
@@ -58,8 +62,14 @@ impl Sequence {
         Ok(names.len())
     }
 
+    /// Fails when the file `name` does not lie where the files of this source must: asked again whenever one is opened.
+    pub(super) fn permit(&self, name: &str) -> Result<()> {
+        self.beneath.as_ref().map_or(Ok(()), |beneath| beneath.require(std::path::Path::new(name)))
+    }
+
     fn list(&self) -> Result<Vec<String>> {
         if !self.is_pattern {
+            self.permit(&self.pattern)?;
             return match std::fs::metadata(&self.pattern) {
                 Ok(metadata) if metadata.is_dir() => {
                     Err(Error::invalid(format!("path \"{}\" is a folder", self.pattern))
@@ -82,6 +92,7 @@ impl Sequence {
                 Error::invalid(format!("the name of file \"{}\" is not UTF-8", path.display()))
                     .with_hint("Rename it, or choose a pattern that leaves it out.")
             })?;
+            self.permit(name)?;
             names.push(name.to_owned());
         }
         names.sort_unstable();

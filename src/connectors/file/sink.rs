@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Beneath;
 use crate::base::{Error, Result, sqlstate};
 use crate::connectors::{Parcel, Sink, SinkOwner};
 
@@ -39,6 +40,7 @@ pub struct FileSink {
     folder: PathBuf,
     extension: String,
     roll: Roll,
+    beneath: Option<Beneath>,
     lock: Option<File>,
     mark: Option<Mark>,
 }
@@ -59,7 +61,12 @@ struct Mark {
 impl FileSink {
     /// Writes files ending in `.extension` to `folder`, which is made if it is not there.
     pub fn new(folder: impl Into<PathBuf>, extension: &str, roll: Roll) -> Self {
-        FileSink { folder: folder.into(), extension: extension.to_owned(), roll, lock: None, mark: None }
+        FileSink { folder: folder.into(), extension: extension.to_owned(), roll, beneath: None, lock: None, mark: None }
+    }
+
+    /// The same; its folder must lie in that one, also after links were followed.
+    pub fn beneath(self, beneath: Option<Beneath>) -> Self {
+        FileSink { beneath, ..self }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -67,6 +74,7 @@ impl FileSink {
     }
 
     fn fence(&mut self) -> Result<()> {
+        self.beneath.as_ref().map_or(Ok(()), |beneath| beneath.require(&self.folder))?;
         std::fs::create_dir_all(&self.folder).map_err(|error| self.refused("made", error))?;
         if self.lock.is_some() {
             return Ok(());

@@ -179,7 +179,7 @@ impl Coordinator {
             SinkSpec { owner, schema: schema.clone(), format, changelog: options.changelog, newest: restored.newest };
         let sender = self.sender.clone();
         let told = move |epoch| drop(sender.send(Event::Delivered { sink: id, epoch }));
-        let host = SinkHost::start(spec, super::super::sources::sink(&options), told)?;
+        let host = SinkHost::start(spec, super::super::sources::sink(&options, &self.shared.settings)?, told)?;
         for batch in &restored.pending {
             let path = self.shared.data_dir.outbox().join(&batch.file);
             let bytes =

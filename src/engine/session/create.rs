@@ -6,6 +6,7 @@ use crate::sql::{CreateIndex, Drop as DropStatement, Name, Statement as Sql};
 use super::super::api::{Notice, Outcome};
 use super::super::author::{Author, Authored};
 use super::super::ddl::Ddl;
+use super::super::files::Files;
 use super::super::request::Request;
 use super::Work;
 use super::show::{is_kind, named};
@@ -59,6 +60,7 @@ impl Work<'_> {
             text: self.text,
             owner: &self.identity.owner,
             may_open: true,
+            files: Files::of(&self.handle.shared.settings, &self.identity)?,
         };
         let authored = author.statement(statement)?;
         self.permit_authored(&authored)?;
