@@ -80,6 +80,10 @@ impl Catalog {
                 .with_detail(format!("It was relation number {missing}."))
                 .with_hint("Send the statement again."));
         }
+        if let Some(missing) = relation.secrets.iter().find(|name| self.secret(name).is_none()) {
+            return Err(Error::conflict(format!("{} needs secret \"{missing}\", which was dropped", relation.title()))
+                .with_hint("Send the statement again."));
+        }
         self.next_relation = self.next_relation.max(relation.id.0 + 1);
         if let Some(job) = relation.job {
             self.next_job = self.next_job.max(job.0 + 1);

@@ -1,5 +1,5 @@
-//! The catalog as JSON: what manifests keep. Version 2 is version 1 with roles and rights; it is written only where there
-//! are any, so that an older program never opens what it would not protect. `{"version":1,"next_relation":8,"next_job":3,"relations":[...]}`
+//! The catalog as JSON: what manifests keep. Version 2 is version 1 with roles and rights, version 3 has secrets too; each is
+//! written only where there are any, so that an older program never opens what it would not protect. `{"version":1,"next_relation":8,"next_job":3,"relations":[...]}`
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,6 +17,9 @@ const VERSION: u32 = 1;
 /// With them.
 const VERSION_WITH_ACCESS: u32 = 2;
 
+/// With secrets.
+const VERSION_WITH_SECRETS: u32 = 3;
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -33,7 +36,11 @@ impl Catalog {
     /// As JSON.
     pub fn to_json(&self) -> Result<serde_json::Value> {
         let stored = Stored {
-            version: if self.access.is_default() { VERSION } else { VERSION_WITH_ACCESS },
+            version: match (self.access.secrets.is_empty(), self.access.is_default()) {
+                (false, _) => VERSION_WITH_SECRETS,
+                (true, false) => VERSION_WITH_ACCESS,
+                (true, true) => VERSION,
+            },
             access: Access::clone(&self.access),
             next_relation: self.next_relation,
             next_job: self.next_job,
@@ -48,11 +55,11 @@ impl Catalog {
     /// together.
     pub fn from_json(json: &serde_json::Value) -> Result<Catalog> {
         let version = json.get("version").and_then(serde_json::Value::as_u64);
-        let known = [VERSION, VERSION_WITH_ACCESS].map(u64::from);
+        let known = [VERSION, VERSION_WITH_ACCESS, VERSION_WITH_SECRETS].map(u64::from);
         if !version.is_some_and(|version| known.contains(&version)) {
             let found = version.map_or("no version".to_owned(), |version| format!("version {version}"));
             return Err(Error::corrupt(format!(
-                "catalog has {found}; this program reads version {VERSION} and {VERSION_WITH_ACCESS}"
+                "catalog has {found}; this program reads versions {VERSION} to {VERSION_WITH_SECRETS}"
             ))
             .with_hint("Start the version of millstream that wrote this data directory."));
         }
@@ -82,6 +89,9 @@ impl Catalog {
             let mut needed = relation.depends_on.iter().copied().chain(relation.kind.owner());
             if needed.any(|id| catalog.by_id(id).is_none()) {
                 return Err(broken(&format!("{} depends on a relation that is not there", relation.title())));
+            }
+            if relation.secrets.iter().any(|name| catalog.secret(name).is_none()) {
+                return Err(broken(&format!("{} uses a secret that is not there", relation.title())));
             }
         }
         Ok(catalog)

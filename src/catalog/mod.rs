@@ -19,7 +19,7 @@ mod tests;
 
 pub use access::{
     Access, AccessChange, AclItem, Grant, Identity, Membership, Object, ObjectClass, Privilege, Rights, Role,
-    RoleOptions,
+    RoleOptions, SecretChange, SecretEntry,
 };
 pub use catalog::Catalog;
 pub use relation::{Relation, RelationKind, RelationWatermark, SCHEMAS, schemas};

@@ -176,6 +176,9 @@ pub struct Relation {
     /// The relations that its definition names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub depends_on: BTreeSet<RelationId>,
+    /// The secrets that its options name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
     /// Whose it is, and what was granted on it.
     #[serde(default, skip_serializing_if = "Rights::is_default")]
     pub rights: Rights,
@@ -221,6 +224,7 @@ impl Relation {
             column_comments: BTreeMap::new(),
             search_path: Vec::new(),
             depends_on: BTreeSet::new(),
+            secrets: BTreeSet::new(),
             rights: Rights::default(),
         }
     }

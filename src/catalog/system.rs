@@ -46,6 +46,9 @@ fn definitions() -> Vec<SystemViewDefinition> {
             ("rows_in", BigInt), ("rows_out", BigInt), ("busy_ms", BigInt), ("state_rows", BigInt),
             ("state_bytes", BigInt), ("bounded_by", Varchar),
         ]),
+        view("ms_secrets", "Secrets: whose they are, who may use them, what they are for; their values are shown nowhere.", &[
+            ("name", Varchar), ("owner", Varchar), ("acl", Varchar), ("comment", Varchar),
+        ]),
         view("ms_sinks", "Sinks: what has been delivered and what waits in the outbox.", &[
             ("name", Varchar), ("state", Varchar), ("reason", Varchar), ("epoch_delivered", BigInt),
             ("outbox_rows", BigInt), ("outbox_bytes", BigInt), ("rows_sent", BigInt), ("lag_ms", BigInt),

@@ -24,6 +24,7 @@ use crate::types::{JobId, RelationId, Schema};
 use super::api::Notice;
 use super::ddl::Ddl;
 use super::files::Files;
+use super::secrets::{Revealed, Secrets, fill_sink, fill_source};
 use super::sources::{check_columns, check_source};
 
 /// Gives numbers that name nothing.
@@ -52,6 +53,8 @@ pub(super) struct Author<'a> {
     pub may_open: bool,
     /// The files that may be named.
     pub files: Files,
+    /// The secrets that options may name.
+    pub secrets: &'a dyn Secrets,
 }
 
 /// What a statement makes.
@@ -139,6 +142,11 @@ impl Author<'_> {
 
     /// CREATE SOURCE: the source, and the job that keeps its undecodable records.
     fn source(&self, create: &CreateRelation) -> Result<Authored> {
+        let (create, revealed) = fill_source(create, self.secrets)?;
+        revealed.guard(self.filled_source(&create, &revealed))
+    }
+
+    fn filled_source(&self, create: &CreateRelation, revealed: &Revealed) -> Result<Authored> {
         let options = sql::source_options(create)?;
         if let SourceConnector::File { path, .. } = &options.connector {
             self.files.permit(path).map_err(|error| error.at(create.options.position("path")))?;
@@ -160,6 +168,7 @@ impl Author<'_> {
         let id = self.numbers.relation();
         let mut source = self.relation(id, &create.name, RelationKind::Source, bound.schema.clone())?;
         source.append_only = true;
+        source.secrets.extend(revealed.names());
         fill(&mut source, &bound)?;
         check_columns(&options, &source, self.settings).map_err(|error| error.at(create.name.position))?;
         let schema = source_fault_schema();
@@ -229,6 +238,11 @@ impl Author<'_> {
 
     /// CREATE SINK: the sink and its job.
     fn sink(&self, create: &CreateSink) -> Result<Authored> {
+        let (create, revealed) = fill_sink(create, self.secrets)?;
+        revealed.guard(self.filled_sink(&create, &revealed))
+    }
+
+    fn filled_sink(&self, create: &CreateSink, revealed: &Revealed) -> Result<Authored> {
         let options = sql::sink_options(create)?;
         if let SinkConnector::File { path, .. } = &options.connector {
             self.files.permit_folder(path).map_err(|error| error.at(create.options.position("path")))?;
@@ -243,6 +257,7 @@ impl Author<'_> {
                 check_changes(create, &options, from.append_only)?;
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, from.columns.clone())?;
                 sink.depends_on = BTreeSet::from([from.id]);
+                sink.secrets.extend(revealed.names());
                 sink.append_only = from.append_only;
                 sink.job = Some(self.numbers.job());
                 let explain = graph.to_string();
@@ -268,6 +283,7 @@ impl Author<'_> {
                 check_changes(create, &options, planned.append_only)?;
                 let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
                 sink.depends_on = created_by_users(&bound.relations);
+                sink.secrets.extend(revealed.names());
                 let relations = self.with_side_outputs(sink, &planned, late, faults)?;
                 Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound).using(&bound))
             }

@@ -1,14 +1,15 @@
 //! `millstream check`: statements planned one after another against a catalog in memory. Opens nothing.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{Error, Result, Settings};
-use crate::catalog::Catalog;
+use crate::base::{Error, Result, Secret, Settings};
 use crate::catalog::postgres::OWNER;
+use crate::catalog::{Catalog, SecretChange};
 use crate::functions::session_state_builder;
 use crate::serving::{QueryLimits, QueryRunner};
-use crate::sql::{self, BindMode, Binder, Statement as Sql};
+use crate::sql::{self, AccessStatement, BindMode, Binder, SecretStatement, Statement as Sql};
 use crate::types::{JobId, RelationId};
 
 use super::api::{SqlChecker, Statement};
@@ -22,6 +23,7 @@ pub struct Checker {
     catalog: Catalog,
     queries: QueryRunner,
     next: Cell<u64>,
+    secrets: BTreeMap<String, Secret>,
 }
 
 /// Numbers of one check.
@@ -44,7 +46,13 @@ impl Checker {
     pub fn new(settings: &Settings) -> Result<Checker> {
         let limits = QueryLimits { threads: 1, memory_bytes: 64 << 20 };
         let queries = QueryRunner::start(&limits, session_state_builder)?;
-        Ok(Checker { settings: settings.clone(), catalog: Catalog::new(), queries, next: Cell::new(0) })
+        Ok(Checker {
+            settings: settings.clone(),
+            catalog: Catalog::new(),
+            queries,
+            next: Cell::new(0),
+            secrets: BTreeMap::new(),
+        })
     }
 
     /// Fails when there is no relation of that name.
@@ -67,6 +75,18 @@ impl Checker {
         Ok(())
     }
 
+    /// Secrets are known from then on; roles and rights are for the engine.
+    fn access(&mut self, statement: &AccessStatement) -> Result<()> {
+        if let AccessStatement::Secret(SecretStatement::Create { name, value, .. }) = statement {
+            let (name, file, owner) = (name.name.clone(), String::new(), OWNER.1.to_string());
+            self.secrets.insert(name.clone(), value.clone());
+            if self.catalog.secret(&name).is_none() {
+                self.catalog.change_secrets(&SecretChange::Create { name, file, owner })?;
+            }
+        }
+        Ok(())
+    }
+
     /// The plan of what a CREATE statement makes, which is known from then on.
     fn create(&mut self, parsed: &sql::ParsedStatement) -> Result<String> {
         let author = Author {
@@ -78,6 +98,7 @@ impl Checker {
             owner: OWNER.1,
             may_open: false,
             files: Files::Anywhere,
+            secrets: &self.secrets,
         };
         let authored = author.statement(&parsed.statement)?;
         authored.ddl.apply(&mut self.catalog)?;
@@ -151,8 +172,8 @@ impl SqlChecker for Checker {
             | Sql::Savepoint(_)
             | Sql::RollbackTo(_)
             | Sql::Release(_)
-            | Sql::Unlisten
-            | Sql::Access(_) => {}
+            | Sql::Unlisten => {}
+            Sql::Access(access) => self.access(access)?,
         }
         Ok(String::new())
     }

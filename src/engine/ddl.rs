@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::catalog::{AccessChange, Catalog, Relation};
+use crate::catalog::{AccessChange, Catalog, Relation, SecretChange};
 use crate::types::RelationId;
 
 /// One change of the catalog; it takes effect whole, at one epoch.
@@ -44,6 +44,8 @@ pub(super) enum Ddl {
     },
     /// Roles and rights.
     Access(AccessChange),
+    /// Secrets, without their values.
+    Secret(SecretChange),
     /// Several changes at one epoch.
     Together(Vec<Ddl>),
     /// What a relation, or a column of it, is for.
@@ -106,6 +108,7 @@ impl Ddl {
                 }
             }
             Ddl::Access(change) => changed.change_access(change)?,
+            Ddl::Secret(change) => applied.dropped.extend(changed.change_secrets(change)?),
             Ddl::Comment { relation, column, text } => changed.comment(*relation, *column, text.as_deref())?,
             Ddl::Drop { relations, cascade } => {
                 for relation in relations {

@@ -17,6 +17,7 @@ mod job;
 mod progress;
 mod recovery;
 mod request;
+mod secrets;
 mod session;
 mod shared;
 mod sources;

@@ -46,6 +46,7 @@ pub(super) fn recover(settings: Settings, clock: Arc<dyn Clock>) -> Result<Coord
     let oldest = found.jobs.values().map(|job| job.epoch).min().unwrap_or(found.epoch).min(found.epoch);
     let records = replay.after(oldest)?.map(|record| CutRecord::decode(&record?.1)).collect::<Result<Vec<_>>>()?;
     let catalog = catalog_at_end(manifest.as_ref(), &records)?;
+    data_dir.secrets().sweep(&catalog.secrets().map(|(_, secret)| secret.file.as_str()).collect())?;
     let last = records.last().map_or(found.epoch, |record| record.epoch).max(found.epoch);
     let shared = shared(settings, clock, data_dir, &catalog);
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -142,7 +143,7 @@ impl Recovery {
             let cut = self.source_cut(relation.id, self.last).cloned();
             let splits: Vec<HostedSplit> = cut.iter().flat_map(|cut| &cut.splits).map(hosted).collect();
             let merged = cut.as_ref().map_or(Watermark::NONE, |cut| cut.watermark);
-            self.coordinator.open_source(&relation, &splits, merged)?;
+            self.coordinator.open_source(&relation, &splits, merged, &self.catalog)?;
             if let Some(source) = self.coordinator.sources.get_mut(&relation.id) {
                 source.cut = cut;
             }

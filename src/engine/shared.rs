@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::Settings;
 use crate::base::clock::Clock;
+use crate::catalog::Catalog;
 use crate::state::{MemoryBudget, ViewLimits};
 use crate::storage::DataDir;
 use crate::types::{JobId, RelationId};
 
 use super::author::Numbers;
 use super::request::SharedCatalog;
+use super::secrets::Stored;
 
 /// Shared by reference between the coordinator, sessions and tasks.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ impl Shared {
             visible: Some(Arc::clone(&self.foldable)),
             history_bytes: self.settings.view_history_bytes.0 as usize,
         }
+    }
+
+    /// The secrets of `catalog` with their values.
+    pub fn secrets<'a>(&self, catalog: &'a Catalog) -> Stored<'a> {
+        Stored { catalog, files: self.data_dir.secrets() }
     }
 
     /// Where run files lie.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::{Error, Result, ResultExt, Settings};
-use crate::catalog::{Relation, RelationWatermark};
+use crate::catalog::{Relation, RelationKind, RelationWatermark};
 use crate::connectors::{
     Blackhole, Datagen, Extent, FileSink, FileSource, FileSourceOptions, Follow, Nexmark, NexmarkOptions, NexmarkTable,
     NumberedSource, Roll, Sink, Source,
@@ -17,6 +17,7 @@ use crate::sql::{self, FormatOptions, SinkConnector, SinkOptions, SourceConnecto
 use crate::types::Schema;
 
 use super::files::around;
+use super::secrets::{Revealed, Secrets, fill_sink, fill_source};
 
 /// Whether rows that a generator makes keep the pace that their source declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,17 +29,14 @@ enum Pace {
 }
 
 /// The source `relation` as its host takes it.
-pub(super) fn source_spec(relation: &Relation, settings: &Settings) -> Result<SourceSpec> {
-    spec(relation, settings, Pace::Kept)
+pub(super) fn source_spec(relation: &Relation, settings: &Settings, secrets: &dyn Secrets) -> Result<SourceSpec> {
+    spec(relation, settings, secrets, Pace::Kept)
 }
 
-fn spec(relation: &Relation, settings: &Settings, pace: Pace) -> Result<SourceSpec> {
+fn spec(relation: &Relation, settings: &Settings, secrets: &dyn Secrets, pace: Pace) -> Result<SourceSpec> {
     let place = || format!("in {}", relation.title());
-    let options = match created(relation)? {
-        Sql::CreateSource(create) => sql::source_options(&create).context(place)?,
-        _ => return Err(not_created(relation)),
-    };
-    let connector = connector(&options, &carried(relation), settings, pace).context(place)?;
+    let (options, revealed) = stored_source(relation, secrets).context(place)?;
+    let connector = revealed.guard(connector(&options, &carried(relation), settings, pace)).context(place)?;
     let generated =
         relation.generated.iter().map(|(column, json)| Ok(Generated { column: *column, expr: computed(expr(json)?) }));
     let watermark = match &relation.watermark {
@@ -71,6 +69,22 @@ fn spec(relation: &Relation, settings: &Settings, pace: Pace) -> Result<SourceSp
         },
         settings: host,
     })
+}
+
+/// The options of a source of the catalog.
+fn stored_source(relation: &Relation, secrets: &dyn Secrets) -> Result<(SourceOptions, Revealed)> {
+    let Sql::CreateSource(create) = created(relation)? else { return Err(not_created(relation)) };
+    let (create, revealed) = fill_source(&create, secrets)?;
+    Ok((revealed.guard(sql::source_options(&create))?, revealed))
+}
+
+/// Fails when a source or sink of the catalog would not be accepted with the values that its secrets have now.
+pub(super) fn check(relation: &Relation, settings: &Settings, secrets: &dyn Secrets) -> Result<()> {
+    if relation.kind == RelationKind::Sink {
+        return sink_options(relation, secrets).map(drop);
+    }
+    let (options, revealed) = stored_source(relation, secrets)?;
+    revealed.guard(check_source(&options).and_then(|()| check_columns(&options, relation, settings)))
 }
 
 /// What the reader computes of a generated column: nothing of PROCTIME(), which is known when the epoch ends.
@@ -193,13 +207,12 @@ fn format(options: &FormatOptions) -> Result<Format> {
 }
 
 /// A sink of the catalog: its options and its format.
-pub(super) fn sink_options(relation: &Relation) -> Result<(SinkOptions, Option<Format>)> {
-    let options = match created(relation)? {
-        Sql::CreateSink(create) => sql::sink_options(&create)?,
-        _ => return Err(not_created(relation)),
-    };
+pub(super) fn sink_options(relation: &Relation, secrets: &dyn Secrets) -> Result<(SinkOptions, Option<Format>)> {
+    let Sql::CreateSink(create) = created(relation)? else { return Err(not_created(relation)) };
+    let (create, revealed) = fill_sink(&create, secrets)?;
+    let options = revealed.guard(sql::sink_options(&create))?;
     let format = match &options.connector {
-        SinkConnector::File { format: options, .. } => Some(format(options)?),
+        SinkConnector::File { format: options, .. } => Some(revealed.guard(format(options))?),
         SinkConnector::Blackhole => None,
     };
     Ok((options, format))
@@ -236,8 +249,9 @@ fn not_created(relation: &Relation) -> Error {
 pub(super) fn read_bounded(
     relation: &Relation,
     settings: &Settings,
-) -> Result<impl Fn() -> Result<Rows> + Send + Sync + 'static> {
-    let spec = Arc::new(spec(relation, settings, Pace::Ignored)?);
+    secrets: &dyn Secrets,
+) -> Result<impl Fn() -> Result<Rows> + Send + Sync + use<>> {
+    let spec = Arc::new(spec(relation, settings, secrets, Pace::Ignored)?);
     let columns: Vec<usize> = (0..relation.columns.columns.len()).collect();
     drop(BoundedReader::new(Arc::clone(&spec), columns.clone())?);
     Ok(move || -> Result<Rows> { Ok(Box::new(BoundedReader::new(Arc::clone(&spec), columns.clone())?)) })

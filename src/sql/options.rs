@@ -259,6 +259,25 @@ fn format_options(clause: &FormatClause) -> Result<FormatOptions> {
     }
 }
 
+/// Fails when `value` is a secret: what the option says shows elsewhere.
+fn open(key: &str, value: &OptionValue) -> Result<()> {
+    if value.secret.is_none() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("option \"{key}\" cannot be a secret"))
+        .with_detail("Its value shows in ms_sources, ms_sinks, positions of faults and messages.")
+        .with_hint(format!("Write {key} = '...' as a text."))
+        .at(value.position))
+}
+
+/// The error that an option has not that value; a secret's is not said.
+fn not_taken(key: &str, value: &OptionValue) -> Error {
+    Error::invalid(match &value.secret {
+        Some(secret) => format!("option \"{key}\" has no value such as that of secret \"{secret}\""),
+        None => format!("option \"{key}\" has no value '{}'", value.text),
+    })
+}
+
 /// An option list, and of what it is.
 struct Given<'a> {
     options: &'a Options,
@@ -283,6 +302,7 @@ impl<'a> Given<'a> {
                 .with_hint(format!("Write WITH (connector = {list}, ...)."))
                 .at(self.position));
         };
+        open("connector", value)?;
         let found = known.iter().find(|name| name.eq_ignore_ascii_case(&value.text));
         found.copied().ok_or_else(|| {
             let hint = match nearest(&value.text, known.iter().copied()) {
@@ -316,7 +336,9 @@ impl<'a> Given<'a> {
         Ok(())
     }
 
+    /// The option `key`, which must be given, and whose value anyone may see.
     fn required(&self, key: &str) -> Result<String> {
+        self.get(key).map_or(Ok(()), |value| open(key, value))?;
         self.text(key).filter(|text| !text.is_empty()).ok_or_else(|| {
             Error::syntax(format!("{} needs option \"{key}\"", self.what))
                 .with_hint(format!("Write {key} = '...' into WITH (...)."))
@@ -329,9 +351,7 @@ impl<'a> Given<'a> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match read(&value.text) {
             Some(read) => Ok(Some(read)),
-            None => Err(Error::invalid(format!("option \"{key}\" has no value '{}'", value.text))
-                .with_hint(format!("It takes {expected}."))
-                .at(value.position)),
+            None => Err(not_taken(key, value).with_hint(format!("It takes {expected}.")).at(value.position)),
         }
     }
 

@@ -5,6 +5,7 @@ mod ddl;
 mod dml;
 mod function;
 mod looks;
+mod secret;
 mod session;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use access::{AccessStatement, CreateRole, GrantRights, GrantRole, ObjectName
 pub use ddl::{Comment, CreateIndex, CreateSchema, DropSchema, Rename};
 pub use dml::{ConflictAction, Delete, Insert, OnConflict, Update};
 pub use function::{CreateFunction, FunctionParameter};
+pub use secret::SecretStatement;
 pub use session::{Copied, CopyFormat, CopyIn, CopyOptions, Declare, Execute, Fetch, Prepare};
 pub use sqlparser::ast::Query;
 
@@ -79,7 +81,7 @@ pub enum Statement {
     Rename(Rename),
     /// `COMMENT ON`.
     Comment(Comment),
-    /// Roles and rights: `CREATE ROLE`, `GRANT`, ...
+    /// Roles, rights and secrets: `CREATE ROLE`, `GRANT`, ...
     Access(Box<AccessStatement>),
     /// `INSERT INTO`.
     Insert(Box<Insert>),
@@ -247,8 +249,10 @@ impl Options {
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OptionValue {
-    /// Its text: of a string literal the contents, else as written.
+    /// Its text: of a string literal the contents, else as written; empty for a secret until it was looked up.
     pub text: String,
+    /// The secret whose value it is.
+    pub secret: Option<Name>,
     /// Where its key stands (1-based, characters).
     pub position: usize,
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, io_error};
+use super::secrets::SecretFiles;
 use crate::base::{Error, Result, sqlstate};
 
 /// The version of the layout drawn at the head of this room.
@@ -53,6 +54,7 @@ impl DataDir {
         for folder in [dir.log(), dir.manifest(), dir.runs(), dir.outbox(), scratch] {
             fs::create_dir_all(&folder).map_err(|error| io_error("create", &folder, error))?;
         }
+        dir.secrets().make()?;
         Disk::real().sync_dir(root)?;
         Ok(dir)
     }
@@ -86,6 +88,11 @@ impl DataDir {
     /// Where the outboxes of sinks lie.
     pub fn outbox(&self) -> PathBuf {
         self.root.join("outbox")
+    }
+
+    /// The values of secrets.
+    pub fn secrets(&self) -> SecretFiles {
+        SecretFiles::new(self.root.join("secrets"))
     }
 
     /// Where anything may lie that need not survive.
@@ -148,7 +155,7 @@ fn read_format(text: &str, path: &Path) -> Result<String> {
 }
 
 fn write_format(path: &Path) -> Result<String> {
-    let incarnation = draw_incarnation()?;
+    let incarnation = draw()?;
     let format =
         Format { format: FORMAT, incarnation: incarnation.clone(), created_by: env!("CARGO_PKG_VERSION").to_owned() };
     let text = serde_json::to_string(&format)
@@ -157,7 +164,8 @@ fn write_format(path: &Path) -> Result<String> {
     Ok(incarnation)
 }
 
-fn draw_incarnation() -> Result<String> {
+/// 32 hexadecimal digits that nobody can guess.
+pub(super) fn draw() -> Result<String> {
     let path = Path::new("/dev/urandom");
     let mut bytes = [0; 16];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));

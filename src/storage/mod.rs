@@ -7,6 +7,7 @@
 //! DIR/manifest/     one file per checkpoint; the newest one counts                (`manifest`)
 //! DIR/runs/         immutable sorted files of state rows, named by the manifest   (`run`)
 //! DIR/outbox/       batches that sinks still have to deliver, named by the manifest
+//! DIR/secrets/      values of secrets, named by the catalog; mode 0700, files 0600 (`secrets`)
 //! DIR/scratch/      wiped at start
 //! ```
 #![deny(clippy::indexing_slicing)]
@@ -20,6 +21,7 @@ mod log;
 mod manifest;
 mod rows;
 mod run;
+mod secrets;
 mod store;
 
 pub use cut_record::{CutRecord, SourceCut, SplitCut, TableWrites};
@@ -32,4 +34,5 @@ pub use run::{
     CompactionSettings, Horizons, MergedRuns, RunEntries, RunEntry, RunFile, RunReader, RunScan, RunSection, RunWriter,
     compact_runs, live_entries, merge_runs, run_key, run_key_prefix, runs_to_compact, write_run,
 };
+pub use secrets::SecretFiles;
 pub use store::{FailingStore, MemoryStore, RocksStore, Store, StoreBatch, StoreEntries, StoreSnapshot};

@@ -23,6 +23,7 @@ mod login;
 mod nexmark;
 mod privileges;
 mod rust_client;
+mod secrets;
 mod slt;
 mod statements;
 mod subscribe;

@@ -127,6 +127,10 @@ impl Catalog {
             }
             Object::Schema(name) => drop(Arc::make_mut(&mut self.access).schemas.insert(name.clone(), rights)),
             Object::Database => Arc::make_mut(&mut self.access).database = rights,
+            Object::Secret(name) => {
+                let secret = Arc::make_mut(&mut self.access).secrets.get_mut(name).ok_or_else(gone)?;
+                secret.rights = rights;
+            }
         }
         Ok(())
     }
@@ -137,6 +141,8 @@ impl Catalog {
         let schemas = self.access.schemas.iter().filter(|(_, rights)| rights.name(name));
         let mut uses: Vec<String> = relations.collect();
         uses.extend(schemas.map(|(schema, _)| format!("schema \"{schema}\"")));
+        let secrets = self.access.secrets.iter().filter(|(_, entry)| entry.rights.name(name));
+        uses.extend(secrets.map(|(secret, _)| format!("secret \"{secret}\"")));
         uses.extend(self.access.database.name(name).then(|| "the database".to_string()));
         if name == OWNER.1 || uses.is_empty() {
             return Ok(());

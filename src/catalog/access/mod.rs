@@ -1,4 +1,4 @@
-//! Who there is and who may do what: roles with their memberships, owners of objects, and what they have granted.
+//! Who there is and who may do what: roles with their memberships, owners of objects, what they have granted, and secrets.
 //!
 //! Plain data like the rest of the catalog: a change is an [`AccessChange`] in the epoch log, the whole lies in every
 //! manifest. Who may make which change is for the engine's sessions to say; here it is only checked that it fits.
@@ -7,11 +7,13 @@ mod change;
 mod privilege;
 mod rights;
 mod role;
+mod secret;
 
 pub use change::AccessChange;
 pub use privilege::{AclItem, Grant, ObjectClass, Privilege, Rights};
 pub use rights::Object;
 pub use role::{Identity, Membership, Role, RoleOptions};
+pub use secret::{SecretChange, SecretEntry};
 
 use std::collections::BTreeMap;
 
@@ -30,12 +32,15 @@ pub struct Access {
     /// Rights on the database.
     #[serde(default, skip_serializing_if = "Rights::is_default")]
     pub(super) database: Rights,
+    /// Secrets by name, without their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) secrets: BTreeMap<String, SecretEntry>,
 }
 
 impl Default for Access {
     fn default() -> Access {
         let roles = BTreeMap::from([(OWNER.1.to_string(), Role::first())]);
-        Access { roles, schemas: BTreeMap::new(), database: Rights::default() }
+        Access { roles, schemas: BTreeMap::new(), database: Rights::default(), secrets: BTreeMap::new() }
     }
 }
 

@@ -29,9 +29,9 @@ pub enum Privilege {
     Trigger,
     /// Call a function.
     Execute,
-    /// Name what is in a schema.
+    /// Name what is in a schema; put a secret into options.
     Usage,
-    /// Make objects in a schema, or schemas.
+    /// Make objects in a schema, or schemas and secrets.
     Create,
     /// `TEMPORARY`: kept and shown.
     Temporary,
@@ -79,6 +79,8 @@ pub enum ObjectClass {
     Schema,
     /// The database.
     Database,
+    /// Secrets.
+    Secret,
 }
 
 impl ObjectClass {
@@ -97,6 +99,7 @@ impl ObjectClass {
             ObjectClass::Function => &[Privilege::Execute],
             ObjectClass::Schema => &[Privilege::Usage, Privilege::Create],
             ObjectClass::Database => &[Privilege::Create, Privilege::Temporary, Privilege::Connect],
+            ObjectClass::Secret => &[Privilege::Usage],
         }
     }
 
@@ -106,7 +109,7 @@ impl ObjectClass {
             ObjectClass::Function => &[Privilege::Execute],
             ObjectClass::Database => &[Privilege::Temporary, Privilege::Connect],
             ObjectClass::Schema if public => &[Privilege::Usage],
-            ObjectClass::Schema | ObjectClass::Relation => &[],
+            ObjectClass::Schema | ObjectClass::Relation | ObjectClass::Secret => &[],
         }
     }
 }

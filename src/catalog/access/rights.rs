@@ -21,6 +21,8 @@ pub enum Object {
     Schema(String),
     /// The database.
     Database,
+    /// A secret.
+    Secret(String),
 }
 
 impl Catalog {
@@ -43,6 +45,7 @@ impl Catalog {
                 Some((rights, ObjectClass::Schema, name == schemas::PUBLIC))
             }
             Object::Database => Some((self.access.database.clone(), ObjectClass::Database, false)),
+            Object::Secret(name) => Some((self.secret(name)?.rights.clone(), ObjectClass::Secret, false)),
         }
     }
 
@@ -52,6 +55,7 @@ impl Catalog {
             Object::Relation(id) => self.by_id(*id).map_or_else(String::new, |relation| relation.title()),
             Object::Schema(name) => format!("schema \"{name}\""),
             Object::Database => "database \"millstream\"".to_string(),
+            Object::Secret(name) => format!("secret \"{name}\""),
         }
     }
 
@@ -69,7 +73,9 @@ impl Catalog {
             },
             // The schemas that are always there hold what everyone may look at.
             Object::Schema(name) if !self.is_users(name) => privilege == Privilege::Usage,
-            Object::Schema(_) | Object::Database => self.allows_by_rights(identity, object, privilege),
+            Object::Schema(_) | Object::Database | Object::Secret(_) => {
+                self.allows_by_rights(identity, object, privilege)
+            }
         }
     }
 
@@ -86,7 +92,7 @@ impl Catalog {
         let (title, word) = (self.object_title(object), privilege.word());
         let on = match object {
             Object::Relation(_) => title.split_once("\"").map_or(title.clone(), |(_, name)| name.replace('"', "")),
-            Object::Schema(_) | Object::Database => title.replace('"', ""),
+            Object::Schema(_) | Object::Database | Object::Secret(_) => title.replace('"', ""),
         };
         Err(Error::invalid(format!("permission denied for {title}"))
             .with_code(sqlstate::INSUFFICIENT_PRIVILEGE)

@@ -16,6 +16,7 @@ use crate::types::{DeltaBatch, Epoch, JobId, RelationId, Watermark};
 use super::super::ddl::Ddl;
 use super::super::job::Feed;
 use super::super::request::{Event, Reply};
+use super::super::secrets::check_altered;
 use super::Coordinator;
 
 /// Clock readings that are kept to tell how long ago an epoch was cut.
@@ -217,7 +218,11 @@ impl Coordinator {
         let mut catalog = Catalog::clone(&self.catalog.read());
         for (ddl, reply) in asked {
             let mut changed = catalog.clone();
-            match ddl.apply(&mut changed).and_then(|applied| self.open_sources(&applied.created).map(|()| applied)) {
+            let applied = ddl.apply(&mut changed).and_then(|applied| {
+                check_altered(&ddl, &changed, &self.shared)?;
+                self.open_sources(&applied.created, &changed).map(|()| applied)
+            });
+            match applied {
                 Ok(applied) => {
                     catalog = changed;
                     changes.ddl.push(ddl);

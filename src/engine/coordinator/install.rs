@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::base::{Error, Result};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::dataflow::source::{Attach, RecordedCut, SplitPoint, Wanted};
 use crate::dataflow::{
     Close, CreateJob, Deal, JobInputReceivers, JobState as StoredState, NodeKind, SinkOutbox, job_input,
@@ -38,22 +38,23 @@ pub(in crate::engine) struct Past {
 
 impl Coordinator {
     /// Opens the hosts of new sources. On an error none of them stays open.
-    pub(super) fn open_sources(&mut self, created: &[Arc<Relation>]) -> Result<()> {
+    pub(super) fn open_sources(&mut self, created: &[Arc<Relation>], catalog: &Catalog) -> Result<()> {
         let sources = created.iter().filter(|relation| relation.kind == RelationKind::Source);
         for relation in sources {
-            self.open_source(relation, &[], Watermark::NONE)?;
+            self.open_source(relation, &[], Watermark::NONE, catalog)?;
         }
         Ok(())
     }
 
-    /// Opens the host of one source where its newest cut stands.
+    /// Opens the host of one source of `catalog` where its newest cut stands.
     pub(in crate::engine) fn open_source(
         &mut self,
         relation: &Relation,
         at: &[crate::dataflow::source::SplitCut],
         merged: Watermark,
+        catalog: &Catalog,
     ) -> Result<()> {
-        let spec = Arc::new(source_spec(relation, &self.shared.settings)?);
+        let spec = Arc::new(source_spec(relation, &self.shared.settings, &self.shared.secrets(catalog))?);
         let (sender, id) = (self.sender.clone(), relation.id);
         // The coordinator may have ended: then nobody listens.
         let listener = move |event| drop(sender.send(Event::Source(id, event)));

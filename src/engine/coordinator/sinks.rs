@@ -163,7 +163,8 @@ impl Coordinator {
         id: RelationId,
         schema: &Schema,
     ) -> Result<SinkOutbox> {
-        let (options, format) = sink_options(sink)?;
+        let catalog = Arc::clone(&self.catalog.read());
+        let (options, format) = sink_options(sink, &self.shared.secrets(&catalog))?;
         let restored = self.checkpoints.restored_outbox(id)?;
         let keep = match options.connector {
             SinkConnector::Blackhole => Keep::Counts,

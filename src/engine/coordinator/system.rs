@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
 use crate::base::{Error, Result};
-use crate::catalog::system_view_definitions;
+use crate::catalog::{ObjectClass, SecretEntry, system_view_definitions};
 use crate::dataflow::NodeKind;
 use crate::dataflow::source::SourceState;
 use crate::types::{Epoch, RelationId, Watermark};
@@ -61,6 +61,7 @@ impl Coordinator {
             "ms_checkpoints" => self.ms_checkpoints(),
             "ms_jobs" => self.ms_jobs(),
             "ms_operators" => self.ms_operators(),
+            "ms_secrets" => self.ms_secrets(),
             "ms_sinks" => self.ms_sinks(),
             "ms_sources" => self.ms_sources(),
             "ms_watermarks" => self.ms_watermarks(),
@@ -209,6 +210,21 @@ impl Coordinator {
             .number(workers.iter().map(|metrics| Some(metrics.busy_us.get() / 1000)))
             .number(workers.iter().map(|metrics| Some(metrics.jobs.get())))
             .finish("ms_workers")
+    }
+
+    fn ms_secrets(&self) -> Result<RecordBatch> {
+        let catalog = self.catalog.read();
+        let acl = |entry: &SecretEntry| {
+            let items = entry.rights.items(ObjectClass::Secret, false);
+            items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let mut columns = Columns(Vec::new());
+        columns
+            .text(catalog.secrets().map(|(name, _)| Some(name.to_string())))
+            .text(catalog.secrets().map(|(_, entry)| Some(entry.rights.owner.clone())))
+            .text(catalog.secrets().map(|(_, entry)| Some(acl(entry))))
+            .text(catalog.secrets().map(|(_, entry)| entry.comment.clone()))
+            .finish("ms_secrets")
     }
 
     fn ms_sinks(&self) -> Result<RecordBatch> {

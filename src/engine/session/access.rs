@@ -47,11 +47,15 @@ impl Work<'_> {
         self.settings.show("session_authorization").map_or("", |(_, value)| value)
     }
 
-    /// A statement about roles and rights.
+    /// A statement about roles, rights and secrets.
     pub(super) async fn access(&mut self, statement: &AccessStatement) -> Result<Outcome> {
         let tag = statement.tag();
         self.ddl_in_block(tag, &[])?;
         let changes = match statement {
+            AccessStatement::Secret(statement) => {
+                self.secret(statement).await?;
+                return Ok(self.done(tag));
+            }
             AccessStatement::CreateRole(create) => self.create_role(create)?,
             AccessStatement::AlterRole { role, options } => vec![self.alter_role(role, options)?],
             AccessStatement::DropRole { names, if_exists } => self.drop_roles(names, *if_exists)?,

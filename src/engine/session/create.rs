@@ -8,6 +8,7 @@ use super::super::author::{Author, Authored};
 use super::super::ddl::Ddl;
 use super::super::files::Files;
 use super::super::request::Request;
+use super::super::secrets::Usable;
 use super::Work;
 use super::show::{is_kind, named};
 
@@ -52,6 +53,8 @@ impl Work<'_> {
     /// What a CREATE statement would make.
     pub(super) fn author(&self, statement: &Sql) -> Result<Authored> {
         let catalog = self.catalog();
+        let stored = self.handle.shared.secrets(&catalog);
+        let secrets = Usable { stored, identity: &self.identity };
         let author = Author {
             catalog: &catalog,
             queries: &self.handle.queries,
@@ -61,6 +64,7 @@ impl Work<'_> {
             owner: &self.identity.owner,
             may_open: true,
             files: Files::of(&self.handle.shared.settings, &self.identity)?,
+            secrets: &secrets,
         };
         let authored = author.statement(statement)?;
         self.permit_authored(&authored)?;

@@ -10,7 +10,6 @@ use crate::serving::stream_table;
 use crate::sql::{BindMode, Binder, Query, Statement as Sql};
 
 use super::super::api::Outcome;
-use super::super::sources::read_bounded;
 use super::Work;
 use super::control::text_rows;
 
@@ -55,7 +54,7 @@ impl Work<'_> {
         let plan = for_batch(bound.plan.clone(), &mut |relation: &Arc<Relation>| {
             if relation.kind == RelationKind::Source {
                 notes.push_str(&format!("{} is read as it is now, without a gate\n", relation.title()));
-                return stream_table(&relation.columns, read_bounded(relation, &self.handle.shared.settings)?);
+                return stream_table(&relation.columns, self.bounded(relation)?);
             }
             crate::serving::rows_table(arrow::array::RecordBatch::new_empty(arrow_schema(relation)))
         })?;

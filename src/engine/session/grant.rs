@@ -107,6 +107,7 @@ fn wanted(class: ObjectClass, statement: &GrantRights) -> Result<BTreeSet<Privil
             ObjectClass::Function => "function",
             ObjectClass::Schema => "schema",
             ObjectClass::Database => "database",
+            ObjectClass::Secret => "secret",
         };
         let words: Vec<&str> = known.iter().map(|privilege| privilege.word()).collect();
         return Err(Error::invalid(format!("invalid privilege type {} for {noun}", stray.word()))
@@ -149,6 +150,10 @@ fn objects(catalog: &Catalog, name: &ObjectName) -> Result<Vec<Object>> {
         ObjectName::Schema(schema) => {
             catalog.require_schema(&schema.name).map_err(|error| error.at(schema.position))?;
             Ok(vec![Object::Schema(schema.name.clone())])
+        }
+        ObjectName::Secret(secret) => {
+            catalog.require_secret(&secret.name).map_err(|error| error.at(secret.position))?;
+            Ok(vec![Object::Secret(secret.name.clone())])
         }
         ObjectName::Database(database) if database.name == crate::sql::DATABASE => Ok(vec![Object::Database]),
         ObjectName::Database(database) => Err(Error::invalid(format!("database \"{}\" does not exist", database.name))

@@ -10,6 +10,7 @@ mod explain;
 mod grant;
 mod permit;
 mod query;
+mod secret;
 mod show;
 mod subscribe;
 mod transaction;

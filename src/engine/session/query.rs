@@ -11,7 +11,7 @@ use crate::base::{Error, Result};
 use crate::catalog::{Catalog, Relation, RelationKind, schemas};
 use crate::functions::{at_clock, error_from_datafusion};
 use crate::plan::{for_batch, index_for};
-use crate::serving::{RowStream, rows_table, stream_table};
+use crate::serving::{RowStream, Rows, rows_table, stream_table};
 use crate::sql::{BindMode, Binder, BoundQuery, Query, Show, Statement as Sql};
 use crate::sql::{Facts, catalog_rows};
 use crate::types::{Epoch, JobId, RelationId, Schema, SqlType, Told};
@@ -253,7 +253,7 @@ impl Work<'_> {
             }
             match (relation.kind, &set) {
                 (RelationKind::Source, _) => {
-                    let reader = read_bounded(relation, &self.handle.shared.settings)?;
+                    let reader = self.bounded(relation)?;
                     stream_table(&relation.columns, reader)
                 }
                 (_, Some(set)) => set.table(indexed.get(&relation.id).copied().unwrap_or(relation.id)),
@@ -281,6 +281,12 @@ impl Work<'_> {
             found.extend(index_for(&bound.plan, relation, &indexes).map(|index| (relation.id, index)));
         }
         found
+    }
+
+    /// Reads the source `relation` whole, once per call.
+    pub(super) fn bounded(&self, relation: &Relation) -> Result<impl Fn() -> Result<Rows> + Send + Sync + use<>> {
+        let catalog = self.catalog();
+        read_bounded(relation, &self.handle.shared.settings, &self.handle.shared.secrets(&catalog))
     }
 
     /// The epoch below which this statement does not read.

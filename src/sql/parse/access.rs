@@ -103,7 +103,7 @@ fn role_option(cursor: &mut Cursor<'_>, options: &mut RoleOptions) -> Result<()>
 }
 
 /// A text literal.
-fn text(cursor: &mut Cursor<'_>, expected: &str) -> Result<String> {
+pub(super) fn text(cursor: &mut Cursor<'_>, expected: &str) -> Result<String> {
     match cursor.peek_nth(0) {
         Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => {
             let text = text.clone();
@@ -165,7 +165,7 @@ fn until(cursor: &mut Cursor<'_>) -> Result<Option<i64>> {
     })
 }
 
-fn names(cursor: &mut Cursor<'_>) -> Result<Vec<Name>> {
+pub(super) fn names(cursor: &mut Cursor<'_>) -> Result<Vec<Name>> {
     let mut names = vec![cursor.column_name()?];
     while cursor.take(&Token::Comma) {
         names.push(cursor.column_name()?);
@@ -270,10 +270,17 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Vec<ObjectName>> {
     if cursor.take_words(&["database"]) {
         return Ok(names(cursor)?.into_iter().map(ObjectName::Database).collect());
     }
+    if cursor.peek_is_word("secret") && matches!(cursor.peek_nth(1), Some(Token::Word(_))) {
+        let ends = cursor.peek_nth_is_word(1, "to") || cursor.peek_nth_is_word(1, "from");
+        if !ends {
+            cursor.advance();
+            return Ok(names(cursor)?.into_iter().map(ObjectName::Secret).collect());
+        }
+    }
     for word in ["sequence", "language", "type", "domain", "tablespace", "parameter", "large", "foreign", "procedure"] {
         if cursor.peek_is_word(word) && matches!(cursor.peek_nth(1), Some(Token::Word(_))) {
             return Err(Error::unsupported(format!("privileges on a {word} are not supported"))
-                .with_hint("There are privileges on relations, functions, schemas and the database.")
+                .with_hint("There are privileges on relations, functions, schemas, secrets and the database.")
                 .at(position));
         }
     }

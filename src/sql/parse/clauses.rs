@@ -19,8 +19,9 @@ pub(super) fn option_list(cursor: &mut Cursor<'_>) -> Result<Options> {
         if !cursor.take(&Token::Eq) {
             return Err(cursor.unexpected(&format!("`=` and the value of option \"{key}\"")));
         }
-        let text = option_value(cursor, &key)?;
-        if options.values.insert(key.clone(), OptionValue { text, position }).is_some() {
+        let secret = super::secret::named(cursor)?;
+        let text = if secret.is_some() { String::new() } else { option_value(cursor, &key)? };
+        if options.values.insert(key.clone(), OptionValue { text, secret, position }).is_some() {
             return Err(Error::syntax(format!("option \"{key}\" is given twice"))
                 .with_hint("Keep one of them.")
                 .at(position));

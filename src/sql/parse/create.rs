@@ -13,6 +13,7 @@ use super::cursor::Cursor;
 use super::ddl;
 use super::function;
 use super::refusals;
+use super::secret;
 use crate::base::{Error, Result};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
@@ -72,6 +73,10 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if let Some(user) = access::role_word(cursor) {
         refuse_replace("ROLE")?;
         return access::create_role(cursor, user);
+    }
+    if cursor.take_words(&["secret"]) {
+        refuse_replace("SECRET")?;
+        return secret::create(cursor);
     }
     Err(refusals::create(cursor, what))
 }
@@ -309,6 +314,9 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if access::role_word(cursor).is_some() {
         return access::drop_role(cursor);
+    }
+    if cursor.take_words(&["secret"]) {
+        return secret::drop(cursor);
     }
     let Some(kind) = object_kind(cursor, false) else {
         return Err(refusals::drop(cursor, what));

@@ -89,6 +89,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if super::access::role_word(cursor).is_some() {
         return super::access::alter_role(cursor);
     }
+    if cursor.take_words(&["secret"]) {
+        return super::secret::alter(cursor);
+    }
     let refused = |what: String| {
         Error::unsupported(format!("{what} is not supported"))
             .with_hint("DROP the object and CREATE it anew; its dependents with DROP ... CASCADE.")
@@ -126,6 +129,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
 pub(super) fn comment(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.advance();
     cursor.expect_words(&["on"])?;
+    if cursor.take_words(&["secret"]) {
+        return super::secret::comment(cursor);
+    }
     let (kind, name, column) = if cursor.take_words(&["column"]) {
         let (name, column) = column_of(cursor)?;
         (None, name, Some(column))

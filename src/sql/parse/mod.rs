@@ -12,6 +12,7 @@ mod function;
 mod hidden;
 mod prepared;
 mod refusals;
+mod secret;
 mod session;
 #[cfg(test)]
 mod tests;

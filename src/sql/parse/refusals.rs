@@ -47,7 +47,7 @@ pub(super) fn create(cursor: &Cursor<'_>, position: usize) -> Error {
             "Use the built-in types and functions."
         }
         "subscription" => "Write SUBSCRIBE TO name, or COPY (SUBSCRIBE TO name) TO STDOUT.",
-        "connection" | "secret" | "catalog" => "Write the options into WITH (...) of the source or sink.",
+        "connection" | "catalog" => "Write the options into WITH (...) of the source or sink.",
         "cluster" | "replica" | "job" | "pipeline" => "Leave it out: the workers are shared by all jobs.",
         "stream" => "Write CREATE SOURCE, or CREATE MATERIALIZED VIEW ... AS SELECT.",
         _ => return cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK"),
@@ -60,7 +60,7 @@ pub(super) fn drop(cursor: &Cursor<'_>, position: usize) -> Error {
     match cursor.peek_word() {
         Some(word) if matches!(cursor.peek_nth(1), Some(Token::Word(_))) => refused(
             &format!("DROP {}", word.to_uppercase()),
-            "DROP takes SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, INDEX, FUNCTION and SCHEMA.",
+            "DROP takes SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, INDEX, FUNCTION, SCHEMA, ROLE and SECRET.",
             position,
         ),
         _ => cursor.unexpected("SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK"),

@@ -43,6 +43,11 @@ pub(super) fn subscribe(cursor: &mut Cursor<'_>) -> Result<Subscribe> {
 
 fn subscribe_options(options: &Options, subscribe: &mut Subscribe) -> Result<()> {
     for (key, value) in &options.values {
+        if value.secret.is_some() {
+            return Err(Error::syntax(format!("option \"{key}\" of SUBSCRIBE cannot be a secret"))
+                .with_hint("Write true or false.")
+                .at(value.position));
+        }
         let flag = boolean(&value.text).ok_or_else(|| {
             Error::invalid(format!("option \"{key}\" takes true or false, not '{}'", value.text)).at(value.position)
         })?;

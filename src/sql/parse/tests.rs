@@ -38,6 +38,15 @@ fn everything_of_the_dialect_parses() {
         "VALUES (1), (2)",
         "(SELECT 1) UNION ALL (SELECT 2)",
         "SUBSCRIBE TO mv WITH (snapshot = false, progress = true) AS OF 17",
+        "CREATE SECRET IF NOT EXISTS \"Key\" AS 'x'",
+        "CREATE SECRET key AS $$a 'quoted' one$$",
+        "ALTER SECRET key AS E'\\n'",
+        "ALTER SECRET key OWNER TO ada",
+        "DROP SECRET IF EXISTS a, b CASCADE",
+        "COMMENT ON SECRET key IS NULL",
+        "GRANT USAGE ON SECRET a, b TO ada WITH GRANT OPTION",
+        "GRANT SELECT ON secret TO ada",
+        "CREATE SINK s FROM mv WITH (connector = 'file', path = 'x', password = SECRET \"Key\", a = secret) FORMAT PLAIN ENCODE CSV (null = SECRET b)",
         "SUBSCRIBE mv",
         "COPY (SUBSCRIBE TO mv) TO STDOUT",
         "COPY (SELECT 1) TO STDOUT WITH (FORMAT csv, HEADER)",
@@ -115,4 +124,41 @@ fn deep_and_long_statements_are_refused_or_work() {
     one(&format!("INSERT INTO t VALUES {}", vec!["(1, 'a', -2.5)"; 10_000].join(", ")));
     one(&format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 10_000].join(", ")));
     one(&format!("SELECT {}1{}", "(".repeat(30), ")".repeat(30)));
+}
+
+#[test]
+fn values_of_secrets_and_passwords_are_in_no_text() {
+    for (sql, expected) in [
+        ("CREATE SECRET s AS 'canary'", "CREATE SECRET s AS '***'"),
+        (" alter secret s /* x */ as E'it\\'s canary' ; ", "alter secret s /* x */ as '***'"),
+        ("CREATE SECRET s AS $a$canary$a$", "CREATE SECRET s AS '***'"),
+        ("CREATE ROLE r PASSWORD 'canary' LOGIN", "CREATE ROLE r PASSWORD '***' LOGIN"),
+        ("SELECT 'canary'", "SELECT 'canary'"),
+    ] {
+        let parsed = parse(sql).unwrap().remove(0);
+        assert_eq!(parsed.text, expected);
+        assert_eq!(format!("{:?}", parsed.statement).contains("canary"), sql.starts_with("SELECT"), "{sql}");
+    }
+    for sql in [
+        "CREATE SECRET s AS canary",
+        "CREATE SECRET s AS canary17x",
+        "CREATE SECRET s 'canary'",
+        "CREATE SECRET s 'it''s canary'",
+        "CREATE SECRET 'canary'",
+        "CREATE SECRET s AS 'x' 'canary'",
+        "CREATE SECRET s AS N'canary'",
+        "CREATE SECRET s AS U&'canary'",
+        "CREATE SECRET s AS \"canary\"",
+        "CREATE SECRET s AS 'canary",
+        "CREATE SECRET s AS 'x' || 'canary'",
+        "CREATE OR REPLACE SECRET s AS 'canary'",
+        "EXPLAIN CREATE SECRET s AS 'canary'",
+        "PREPARE p AS ALTER SECRET s AS 'canary'",
+        "DECLARE c CURSOR FOR CREATE SECRET s AS 'canary'",
+        "SELECT 1 CREATE SECRET s AS 'canary'",
+        "CREATE ROLE r 'it''s canary'",
+    ] {
+        let report = parse(sql).map(|_| ()).expect_err(sql).report();
+        assert!(!report.contains("canary"), "{sql}: {report}");
+    }
 }

@@ -4,7 +4,7 @@ use super::names::quote;
 use crate::catalog::postgres::{constraint_oid, key_index_oid, relation_of_oid};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::parse::parse;
-use crate::sql::statement::{CreateFunction, FunctionParameter, Statement};
+use crate::sql::statement::{CreateFunction, FunctionParameter, OptionValue, Statement};
 
 /// The statement that made `relation`; `None` when nobody wrote one.
 fn statement(relation: &Relation) -> Option<Statement> {
@@ -59,7 +59,11 @@ pub(super) fn connector(relation: &Relation) -> Option<(String, Vec<String>)> {
         .values
         .iter()
         .filter(|(key, _)| *key != "connector" && !SECRETS.iter().any(|secret| key.contains(secret)));
-    Some((connector, open.map(|(key, value)| format!("{key}={}", value.text)).collect()))
+    let told = |(key, value): (&String, &OptionValue)| match &value.secret {
+        Some(secret) => format!("{key}=SECRET {secret}"),
+        None => format!("{key}={}", value.text),
+    };
+    Some((connector, open.map(told).collect()))
 }
 
 /// The name of the index that keeps a primary key.

@@ -46,7 +46,7 @@ fn every_relation_gives_rows_that_fit() {
     assert_eq!(count("pg_catalog", "pg_index"), 2);
     assert_eq!(count("pg_catalog", "pg_constraint"), 1);
     assert_eq!(count("pg_catalog", "pg_attrdef"), 1);
-    assert_eq!(count("pg_catalog", "pg_description"), 8);
+    assert_eq!(count("pg_catalog", "pg_description"), 9);
     assert!(count("information_schema", "columns") > 2_000);
 }
 

@@ -1,9 +1,9 @@
-//! What is said about roles and rights.
+//! What is said about roles, rights and secrets.
 
-use super::{Name, ObjectKind};
+use super::{Name, ObjectKind, SecretStatement};
 use crate::catalog::{Privilege, RoleOptions};
 
-/// A statement about roles and rights.
+/// A statement about roles, rights and secrets.
 #[derive(Clone, Debug)]
 pub enum AccessStatement {
     /// `CREATE ROLE | USER | GROUP`.
@@ -33,6 +33,8 @@ pub enum AccessStatement {
         /// The new owner.
         role: RoleName,
     },
+    /// About secrets.
+    Secret(SecretStatement),
 }
 
 /// `GRANT privileges ON objects TO roles`, `REVOKE privileges ON objects FROM roles`.
@@ -65,6 +67,8 @@ pub enum ObjectName {
     Schema(Name),
     /// The database.
     Database(Name),
+    /// A secret.
+    Secret(Name),
 }
 
 /// `CREATE ROLE name [options]`.
@@ -129,8 +133,10 @@ impl AccessStatement {
                 ObjectName::Relation(Some(ObjectKind::Function), _) => "ALTER FUNCTION",
                 ObjectName::Schema(_) => "ALTER SCHEMA",
                 ObjectName::Database(_) => "ALTER DATABASE",
+                ObjectName::Secret(_) => "ALTER SECRET",
                 ObjectName::Relation(..) | ObjectName::RelationsIn(_) | ObjectName::FunctionsIn(_) => "ALTER TABLE",
             },
+            AccessStatement::Secret(secret) => secret.tag(),
             AccessStatement::Membership(GrantRole { revoke: false, .. }) => "GRANT ROLE",
             AccessStatement::Membership(GrantRole { revoke: true, .. }) => "REVOKE ROLE",
         }
