@@ -10,6 +10,7 @@ mod clients;
 mod constant_sum;
 mod crash;
 mod docs;
+mod epochs;
 mod examples;
 mod files;
 mod flights;

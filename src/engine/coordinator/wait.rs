@@ -294,7 +294,7 @@ impl Coordinator {
                 drop(reply.send(Ok(epoch)));
             } else {
                 let filled = jobs.iter().all(|id| self.jobs.get(id).is_none_or(|job| job.state != JobState::Filling));
-                if forgettable && filled && durable >= epoch && !self.checkpoints.is_wanted() {
+                if forgettable && filled && durable >= epoch && !self.checkpoints.is_under_way() {
                     self.want_checkpoint();
                 }
                 waiting.push((jobs, epoch, reply));

@@ -1,0 +1,22 @@
+//! Epochs that end by statements alone, beside checkpoints that come by the clock.
+
+use std::time::Duration;
+
+use crate::harness::{Server, block_on};
+
+#[test]
+fn a_view_of_proctime_is_made_while_a_checkpoint_is_due() {
+    let server = Server::start(&["--workers", "1", "--checkpoint-interval", "20ms"]);
+    block_on(async {
+        let db = server.connect().await;
+        db.run("SET epoch = 'manual'; CREATE TABLE t (a INT)").await;
+        for name in ["first", "second", "third"] {
+            db.run("INSERT INTO t VALUES (1)").await;
+            // The checkpoint that is due by now goes with the epoch of CREATE, which cannot hold the view.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            let create = format!("CREATE MATERIALIZED VIEW {name} AS SELECT a, PROCTIME() AS at FROM t");
+            let made = tokio::time::timeout(Duration::from_secs(30), db.try_rows(&create)).await;
+            made.expect("CREATE is answered").unwrap();
+        }
+    });
+}
