@@ -11,6 +11,7 @@ mod lookup;
 mod query;
 mod read_set;
 mod scan;
+mod slices;
 mod subscription;
 mod table;
 mod yielding;

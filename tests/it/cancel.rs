@@ -21,6 +21,9 @@ const SETUP: &str = "CREATE TABLE n (i INT PRIMARY KEY);
 /// Takes a long time on any machine: 27,000,000,000 rows.
 const HEAVY: &str = "SELECT count(*) FROM n a, n b, n c WHERE (a.i + b.i * c.i) % 7 = 3";
 
+/// As long, and no row comes of it on the way.
+const UNMATCHED: &str = "SELECT count(*) FROM (SELECT a.i + b.i AS i FROM n a, n b) x JOIN n c ON x.i * c.i = -1";
+
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// A phase of a statement: what is done before it, and what has to be ended.
@@ -47,6 +50,7 @@ fn phases() -> Vec<Phase> {
     vec![
         phase("execute", "", |client| Box::pin(simple(client, HEAVY))),
         phase("execute, extended", "", |client| Box::pin(async { client.query(HEAVY, &[]).await.map(drop) })),
+        phase("a join without a match", "", |client| Box::pin(simple(client, UNMATCHED))),
         phase("rows", "", |client| Box::pin(simple(client, "SELECT a.i FROM n a, n b, n c"))),
         phase("sort", "", |client| {
             Box::pin(simple(client, "SELECT a.i FROM n a, n b WHERE a.i * b.i % 1009 = 3 ORDER BY b.i % 17, a.i * b.i"))

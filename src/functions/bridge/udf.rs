@@ -16,7 +16,7 @@ use crate::functions::compiled::Compiled;
 use crate::functions::expr::{BinaryOp, Expr};
 use crate::functions::fault::Evaluated;
 use crate::functions::literal::Literal;
-use crate::functions::native::Native;
+use crate::functions::native::{Native, missing};
 use crate::functions::scalar;
 use crate::types::{Column, Schema, SqlType};
 
@@ -162,9 +162,11 @@ impl IrUdf {
     pub fn expand(&self, args: Vec<Expr>, input: &Schema) -> crate::base::Result<Expr> {
         match &self.template {
             Template::Operator(op) => {
-                let [left, right] = <[Expr; 2]>::try_from(args)
-                    .map_err(|_| Error::internal("operator was given another number of arguments"))?;
-                Ok(Expr::binary(*op, left, right))
+                let [left, right] = args.as_slice() else {
+                    let types = args.iter().map(|arg| arg.ty(input)).collect::<crate::base::Result<Vec<_>>>()?;
+                    return Err(missing(&self.name, &types));
+                };
+                Ok(Expr::binary(*op, left.clone(), right.clone()))
             }
             Template::Native(name) => {
                 let types = args.iter().map(|arg| arg.ty(input)).collect::<crate::base::Result<Vec<_>>>()?;

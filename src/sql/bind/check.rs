@@ -12,7 +12,7 @@ use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
 use super::super::postgres::{is_catalog_function, json_function, reg_type};
 use super::provider::Provider;
 use super::set_functions;
-use super::{BindMode, clock};
+use super::{BindMode, clock, columnless};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::functions::is_clock;
 use crate::plan::{ASOF, CLOCK_HINT, LOOKUP};
@@ -106,6 +106,7 @@ impl Checker<'_, '_> {
         if let SetExpr::Table(_) = query.body.as_ref() {
             return Err(refused("TABLE name as a query", "Write SELECT * FROM name.", at));
         }
+        columnless::check_with(query)?;
         if !self.stored() {
             return Ok(());
         }
@@ -211,6 +212,7 @@ impl Checker<'_, '_> {
     }
 
     fn expr(&self, expr: &Expr) -> Result<()> {
+        columnless::check_value(expr)?;
         match expr {
             Expr::Function(function) => self.function(function, position(expr)),
             Expr::Cast { data_type, .. } if self.stored() && reg_type(data_type).is_some() => {

@@ -7,6 +7,7 @@
 mod change;
 mod check;
 mod clock;
+mod columnless;
 mod conflict;
 mod copied;
 mod definition;
@@ -123,6 +124,9 @@ impl<'a> Binder<'a> {
             return Err(Error::invalid("a view has no parameters")
                 .with_code(sqlstate::UNDEFINED_PARAMETER)
                 .with_hint("Write the value instead of $1."));
+        }
+        if bound.schema.columns.is_empty() {
+            return Err(Error::syntax("a view must have a column").with_hint("Name a column behind SELECT."));
         }
         if columns.len() > bound.schema.columns.len() {
             return Err(Error::syntax(format!(
