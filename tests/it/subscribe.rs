@@ -196,11 +196,38 @@ fn a_subscriber_that_is_gone_is_found_out() {
         let server = Server::start(&["--workers", "1", "--heartbeat-interval", "50ms"]);
         let db = server.connect().await;
         db.run(VIEW).await;
-        let subscribers = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SUBSCRIBE%'";
+        let subscribers =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SUBSCRIBE%' AND state = 'active'";
         let streams: Vec<TcpStream> = (0..5).map(|_| raw(&server, "COPY (SUBSCRIBE TO s) TO STDOUT")).collect();
         wait_for(&db, subscribers, "5").await;
         drop(streams);
         wait_for(&db, subscribers, "0").await;
+    });
+}
+
+#[test]
+fn sessions_tell_what_they_do() {
+    block_on(async {
+        let server = Server::start(&["--workers", "1"]);
+        let (db, other) = (server.connect().await, server.connect().await);
+        db.run(VIEW).await;
+        let process = other.value("SELECT pg_backend_pid()").await;
+        let state = format!("SELECT state FROM pg_stat_activity WHERE pid = {process}");
+        assert_eq!(db.value(&state).await, "idle");
+        other.run("BEGIN").await;
+        wait_for(&db, &state, "idle in transaction").await;
+        other.try_rows("SELECT nothing").await.unwrap_err();
+        wait_for(&db, &state, "idle in transaction (aborted)").await;
+        other.run("ROLLBACK").await;
+        wait_for(&db, &state, "idle").await;
+        let cancel = other.client().cancel_token();
+        let following = other.try_rows("SUBSCRIBE TO s");
+        let watching = async {
+            wait_for(&db, &state, "active").await;
+            cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+            wait_for(&db, &state, "idle").await;
+        };
+        assert!(tokio::join!(following, watching).0.is_err(), "it was cancelled");
     });
 }
 

@@ -149,21 +149,20 @@ impl Session {
         }
     }
 
-    /// Tells others what this session does.
-    fn tell(&self, state: &'static str, statement: Option<&str>) {
-        let now_us = self.handle.shared.clock.now_us();
+    /// Tells others that `statement` runs, until what it gives is dropped.
+    fn running(&self, statement: &str) -> Running {
+        let statement_us = self.handle.shared.clock.now_us();
         if let Some(fact) = self.handle.sessions.lock().get_mut(&self.process) {
-            fact.state = state;
-            if let Some(statement) = statement {
-                fact.statement.clear();
-                fact.statement.push_str(statement);
-                fact.statement_us = now_us;
-                let name = self.settings.show("application_name").map_or("", |(_, value)| value);
-                if fact.application != name {
-                    fact.application = name.to_string();
-                }
+            fact.state = "active";
+            fact.statement.clear();
+            fact.statement.push_str(statement);
+            fact.statement_us = statement_us;
+            let name = self.settings.show("application_name").map_or("", |(_, value)| value);
+            if fact.application != name {
+                fact.application = name.to_string();
             }
         }
+        Running { handle: Arc::clone(&self.handle), process: self.process, statement_us, then: "idle" }
     }
 
     /// As whom the next statement runs.
@@ -195,6 +194,35 @@ impl Session {
     }
 }
 
+/// What a session does while no statement runs.
+fn told(state: TransactionState) -> &'static str {
+    match state {
+        TransactionState::Idle => "idle",
+        TransactionState::Open => "idle in transaction",
+        TransactionState::Failed => "idle in transaction (aborted)",
+    }
+}
+
+/// While it is there, its session is `active`: a statement runs, or its rows are being read.
+struct Running {
+    handle: Arc<Handle>,
+    process: i32,
+    statement_us: i64,
+    /// What the session is afterwards.
+    then: &'static str,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Rows of a statement may outlive the next one.
+        if let Some(fact) = self.handle.sessions.lock().get_mut(&self.process)
+            && fact.statement_us == self.statement_us
+        {
+            fact.state = self.then;
+        }
+    }
+}
+
 #[async_trait]
 impl SqlSession for Session {
     fn parse(&mut self, text: &str) -> Result<Vec<Statement>> {
@@ -214,7 +242,7 @@ impl SqlSession for Session {
         cancel: CancelToken,
     ) -> Result<Outcome> {
         self.take_wishes();
-        self.tell("active", Some(&statement.text));
+        let mut running = self.running(&statement.text);
         let parsed = self.parsed(statement)?;
         let failed = self.transaction == TransactionState::Failed;
         if !failed && let Some(outcome) = self.setting(&parsed.statement) {
@@ -226,7 +254,6 @@ impl SqlSession for Session {
                 self.inner.lock().await.manual = manual;
                 self.handle.send(Request::SetManual(manual))?;
             }
-            self.tell("idle", None);
             return outcome;
         }
         let (process, wishes, identity) = (self.process, Arc::clone(&self.wishes), self.identity());
@@ -262,14 +289,15 @@ impl SqlSession for Session {
             result = task => result,
             reason = cancel.cancelled() => Err(reason.error()),
         };
-        self.tell(if self.transaction == TransactionState::Idle { "idle" } else { "idle in transaction" }, None);
         match result {
             Ok((outcome, state)) => {
                 self.transaction = state;
-                Ok(query::cancellable(outcome, cancel))
+                running.then = told(state);
+                Ok(query::cancellable(outcome, cancel, running))
             }
             Err(error) => {
                 self.fail().await;
+                running.then = told(self.transaction);
                 Err(error)
             }
         }

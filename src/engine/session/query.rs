@@ -97,18 +97,18 @@ fn prepared(bound: BoundQuery) -> Prepared {
     Prepared { parameters: bound.parameters, told: bound.parameters_told, columns: Some(bound.schema) }
 }
 
-/// The rows of `outcome` end with an error once `cancel` says so.
-pub(super) fn cancellable(outcome: Outcome, cancel: CancelToken) -> Outcome {
+/// The rows of `outcome` end with an error once `cancel` says so. `held` is dropped with them.
+pub(super) fn cancellable(outcome: Outcome, cancel: CancelToken, held: impl Send + 'static) -> Outcome {
     let guard = |rows: RowStream| -> RowStream {
-        let state = Some((rows, cancel.clone()));
+        let state = Some((rows, cancel, held));
         futures::stream::unfold(state, |state| async move {
-            let (mut rows, cancel) = state?;
+            let (mut rows, cancel, held) = state?;
             let next = tokio::select! {
                 biased;
                 reason = cancel.cancelled() => return Some((Err(reason.error()), None)),
                 next = rows.next() => next?,
             };
-            Some((next, Some((rows, cancel))))
+            Some((next, Some((rows, cancel, held))))
         })
         .boxed()
     };

@@ -78,7 +78,7 @@ pub struct SessionFact {
     pub since_us: i64,
     /// Since when its last statement runs or ran.
     pub statement_us: i64,
-    /// `active`, `idle`, `idle in transaction`.
+    /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     pub state: &'static str,
     /// Its last statement.
     pub statement: String,
