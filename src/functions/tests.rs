@@ -176,3 +176,49 @@ fn expressions_print_as_sql() {
     moved.map_columns(&mut |column| column + 3);
     assert_eq!(moved.columns().into_iter().collect::<Vec<_>>(), [3]);
 }
+
+#[test]
+fn case_looks_at_no_more_than_decides() {
+    let int = |value: i64| Expr::Literal(Literal { ty: SqlType::Int, value: Value::Integer(value) });
+    let divided = |over: i64, by: Expr| Expr::binary(BinaryOp::Divide, int(over), by);
+    let x = || Expr::Column(0);
+    // CASE WHEN x = 0 THEN -1 WHEN 10 / (x - 1) > 4 THEN 7 WHEN x < 0 THEN 100 / (x + 2) ELSE x END
+    let less = |by: i64| Expr::binary(BinaryOp::Subtract, x(), int(by));
+    let case = Expr::Case {
+        branches: vec![
+            (Expr::binary(BinaryOp::Equal, x(), int(0)), int(-1)),
+            (Expr::binary(BinaryOp::Greater, divided(10, less(1)), int(4)), int(7)),
+            (Expr::binary(BinaryOp::Less, x(), int(0)), divided(100, less(-2))),
+        ],
+        otherwise: Some(Box::new(x())),
+    };
+    let column: ArrayRef =
+        Arc::new(Int32Array::from(vec![Some(0), Some(1), Some(2), Some(-2), Some(-3), None, Some(9)]));
+    let batch = RecordBatch::try_new(row_schema().arrow(), vec![column]).unwrap();
+    let evaluated = Compiled::new(&case, &row_schema()).unwrap().evaluate(&batch).unwrap();
+    let values: Vec<Option<i32>> = evaluated.values.as_primitive::<arrow::datatypes::Int32Type>().iter().collect();
+    let faults = evaluated.faults.unwrap();
+    let fault = |row: usize| faults.get(row).map(Reason::code);
+    assert_eq!([0, 2, 4, 5, 6].map(|row| values[row]), [Some(-1), Some(7), Some(-100), None, Some(9)]);
+    assert_eq!((0..7).map(fault).collect::<Vec<_>>(), [None, Some("22012"), None, Some("22012"), None, None, None]);
+}
+
+#[test]
+fn what_is_said_twice_is_computed_once() {
+    let input = Schema::new(vec![Column::new("t", SqlType::Varchar)]);
+    let lower = || Expr::Call { function: "lower".into(), args: vec![Expr::Column(0)], ty: SqlType::Varchar };
+    let is = |text: &str| Expr::binary(BinaryOp::Equal, lower(), Expr::Literal(Literal::text(text)));
+    let among = Expr::InList {
+        expr: Box::new(lower()),
+        list: ["a", "b"].map(|text| Expr::Literal(Literal::text(text))).to_vec(),
+        negated: false,
+    };
+    let shared = |expr: &Expr| Compiled::new(expr, &input).unwrap().shared_parts();
+    assert_eq!((shared(&is("a")), shared(&among), shared(&Expr::Or(vec![is("a"), is("b")]))), (0, 1, 1));
+    let batch =
+        RecordBatch::try_new(input.arrow(), vec![Arc::new(StringArray::from(vec!["A", "b", "\u{c4}", "x"]))]).unwrap();
+    let either = Expr::Or(vec![among, is("\u{e4}")]);
+    assert_eq!(shared(&either), 1);
+    let values = Compiled::new(&either, &input).unwrap().evaluate(&batch).unwrap().all().unwrap();
+    assert_eq!(values.as_boolean().iter().collect::<Vec<_>>(), [true, true, true, false].map(Some));
+}

@@ -20,3 +20,23 @@ fn a_view_of_proctime_is_made_while_a_checkpoint_is_due() {
         }
     });
 }
+
+#[test]
+fn waiting_for_a_sink_that_keeps_nothing_takes_no_checkpoint() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(&["--workers", "1", "--checkpoint-interval", "1h"]);
+        let db = server.connect().await;
+        db.run("CREATE TABLE t (i INT PRIMARY KEY); CREATE SINK nothing FROM t WITH (connector = 'blackhole')").await;
+        let path = folder.path().join("out");
+        let sink = "WITH (connector = 'file', path = '{}', changelog = true) FORMAT PLAIN ENCODE JSON";
+        db.run(&format!("CREATE SINK something FROM t {}", sink.replace("{}", path.to_str().unwrap()))).await;
+        db.run("INSERT INTO t VALUES (1); WAIT FOR something").await;
+        let checkpoints = "SELECT count(*) FROM ms_checkpoints";
+        let before: i64 = db.value(checkpoints).await.parse().unwrap();
+        db.run("INSERT INTO t VALUES (2); WAIT FOR nothing").await;
+        assert_eq!(db.value(checkpoints).await, before.to_string());
+        db.run("WAIT FOR something").await;
+        assert_eq!(db.value(checkpoints).await, (before + 1).to_string());
+    });
+}

@@ -70,6 +70,11 @@ impl Outbox {
         Arc::new(Outbox { schema: changelog_schema(relation).arrow(), keep, waiting: Mutex::default() })
     }
 
+    /// Whether there is anything to deliver: what only counts has nothing that a crash could make undone.
+    pub fn keeps_rows(&self) -> bool {
+        self.keep == Keep::Rows
+    }
+
     /// A writer for each of `workers` workers.
     pub fn writers(self: &Arc<Self>, workers: usize) -> SinkOutbox {
         let writer = |worker| Box::new(Writer { outbox: Arc::clone(self), worker }) as Box<dyn OutboxWriter>;

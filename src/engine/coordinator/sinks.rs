@@ -134,6 +134,11 @@ impl SinkDelivery {
         self.kept.pending.is_empty() && self.outbox.waiting() == (0, 0)
     }
 
+    /// Whether rows go anywhere: else they are gone with the epoch, and no checkpoint is needed to let go of them.
+    pub(super) fn keeps_rows(&self) -> bool {
+        self.outbox.keeps_rows()
+    }
+
     /// For `ms_sinks`.
     pub(super) fn report(&self) -> SinkReport {
         let stats = self.host.stats();

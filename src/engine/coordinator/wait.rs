@@ -276,7 +276,8 @@ impl Coordinator {
             return false;
         }
         let writing = self.checkpoints.is_wanted();
-        let undelivered = relations.iter().filter_map(|relation| self.sinks.get(relation));
+        let undelivered =
+            relations.iter().filter_map(|relation| self.sinks.get(relation)).filter(|sink| sink.keeps_rows());
         let behind = undelivered.filter(|sink| sink.delivered() < cut && (writing || !sink.is_empty())).count();
         if behind > 0 && !self.checkpoints.is_under_way() && self.checkpoints.newest() < cut {
             self.want_checkpoint();

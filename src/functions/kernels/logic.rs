@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Datum, Scalar};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::zip::zip as choose;
-use arrow::compute::{and_kleene, is_not_null, is_null, not, or_kleene};
+use arrow::compute::{and_kleene, interleave, is_not_null, is_null, not, or_kleene};
 
 use super::{Col, align, compare, operand_faults};
 use crate::base::Result;
@@ -109,16 +109,41 @@ fn select_faults(mask: &BooleanArray, then: &Col, otherwise: &Col, rows: usize) 
 
 /// CASE: conditions with results in order, and ELSE; all results have one type.
 pub(crate) fn case(branches: Vec<(Col, Col)>, otherwise: Col, rows: usize) -> Result<Col> {
-    let mut result = otherwise;
-    for (when, then) in branches.into_iter().rev() {
+    // Which result each row takes, and the rows that take none of those looked at.
+    let mut taken_by = vec![branches.len(); rows];
+    let mut open = BooleanBuffer::new_set(rows);
+    let mut faults = Vec::new();
+    let mut results = Vec::with_capacity(branches.len() + 1);
+    for (place, (when, then)) in branches.into_iter().enumerate() {
         let when = when.spread(rows)?;
-        let mask = taken(&when);
-        let values = select(&mask, &then, &result)?;
-        let mut faults = select_faults(&mask, &then, &result, rows);
-        faults = merge(when.faults, faults);
-        result = Col { values, scalar: false, faults };
+        let taken = taken(&when).values() & &open;
+        taken.set_indices().for_each(|row| taken_by[row] = place);
+        open = &open & &!&taken;
+        let faulted: Vec<Fault> = when.faults.into_iter().filter(|fault| open.value(fault.row as usize)).collect();
+        if !faulted.is_empty() {
+            let mut fine = BooleanBufferBuilder::new(rows);
+            fine.append_n(rows, true);
+            faulted.iter().for_each(|fault| fine.set_bit(fault.row as usize, false));
+            open = &open & &fine.finish();
+            faults.extend(faulted);
+        }
+        results.push((then, taken));
     }
-    Ok(result)
+    results.push((otherwise, open));
+    for (result, taken) in &results {
+        let reason = |row: usize, fault: &Fault| Fault { row: row as u32, reason: fault.reason.clone() };
+        match result.faults.first() {
+            Some(fault) if result.scalar => faults.extend(taken.set_indices().map(|row| reason(row, fault))),
+            Some(_) => faults.extend(result.faults.iter().filter(|fault| taken.value(fault.row as usize)).cloned()),
+            None => {}
+        }
+    }
+    faults.sort_unstable_by_key(|fault| fault.row);
+    let arrays: Vec<&dyn Array> = results.iter().map(|(result, _)| result.values.as_ref()).collect();
+    let places =
+        taken_by.iter().enumerate().map(|(row, &place)| (place, if results[place].0.scalar { 0 } else { row }));
+    let values = interleave(&arrays, &places.collect::<Vec<_>>())?;
+    Ok(Col { values, scalar: false, faults })
 }
 
 /// COALESCE over columns of one type.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::*;
+use memchr::memmem::Finder;
 use regex::Regex;
 
 use crate::base::{Error, Result};
@@ -79,6 +80,8 @@ impl<'a> Arg<'a> {
 pub(super) struct Scratch {
     /// The last regular expression: its pattern and flags.
     regex: RefCell<Option<(String, String, Arc<Regex>)>>,
+    /// The last text that was looked for.
+    finder: RefCell<Option<Arc<Finder<'static>>>>,
     /// The last time that was shown.
     shown: RefCell<Shown>,
 }
@@ -186,6 +189,15 @@ impl<'a> Row<'a> {
     /// The value as an array and its row, whatever it is.
     pub fn value(&self, index: usize) -> Option<(&'a ArrayRef, usize)> {
         self.arg(index).map(|(arg, at)| (arg.array, at))
+    }
+
+    /// What finds the text of argument `index` in others; the last one is kept.
+    pub fn finder(&self, index: usize) -> Arc<Finder<'static>> {
+        let (part, mut kept) = (self.text(index).as_bytes(), self.scratch.finder.borrow_mut());
+        match &*kept {
+            Some(finder) if finder.needle() == part => Arc::clone(finder),
+            _ => Arc::clone(kept.insert(Arc::new(Finder::new(part).into_owned()))),
+        }
     }
 
     /// The regular expression that `make` gives for a pattern; the last one is kept.

@@ -18,8 +18,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("substr", &[Text, Int, Int], TEXT, Run::Text(substring)),
     function("left", &[Text, Int], TEXT, Run::Text(left)),
     function("right", &[Text, Int], TEXT, Run::Text(right)),
-    function("strpos", &[Text, Text], INT, Run::Int(|row| Ok(Some(position(row.text(0), row.text(1)))))),
-    function("position", &[Text, Text], INT, Run::Int(|row| Ok(Some(position(row.text(0), row.text(1)))))),
+    function("strpos", &[Text, Text], INT, Run::Int(|row| Ok(Some(position(row))))),
+    function("position", &[Text, Text], INT, Run::Int(|row| Ok(Some(position(row))))),
     function("overlay", &[Text, Text, Int], TEXT, Run::Text(overlay)),
     function("overlay", &[Text, Text, Int, Int], TEXT, Run::Text(overlay)),
     function("split_part", &[Text, Text, Int], TEXT, Run::Text(split_part)),
@@ -36,8 +36,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Run::Int(|row| Ok(Some(row.text(0).chars().next().map_or(0, |c| i64::from(u32::from(c)))))),
     ),
     function("initcap", &[Text], TEXT, Run::Text(initcap)),
-    function("upper", &[Text], TEXT, Run::Text(|row, out| push(row.text(0).chars().map(upper), out))),
-    function("lower", &[Text], TEXT, Run::Text(|row, out| push(row.text(0).chars().map(lower), out))),
+    function("upper", &[Text], TEXT, Run::Text(|row, out| cased(row, str::make_ascii_uppercase, upper, out))),
+    function("lower", &[Text], TEXT, Run::Text(|row, out| cased(row, str::make_ascii_lowercase, lower, out))),
     function("length", &[Text], INT, Run::Int(|row| Ok(Some(row.text(0).chars().count() as i64)))),
     function("char_length", &[Text], INT, Run::Int(|row| Ok(Some(row.text(0).chars().count() as i64)))),
     function("character_length", &[Text], INT, Run::Int(|row| Ok(Some(row.text(0).chars().count() as i64)))),
@@ -102,8 +102,9 @@ fn right(row: &Row<'_>, out: &mut String) -> Made<()> {
     push(text.chars().skip(skip.max(0) as usize), out)
 }
 
-fn position(text: &str, part: &str) -> i64 {
-    text.find(part).map_or(0, |at| text.get(..at).unwrap_or_default().chars().count() as i64 + 1)
+fn position(row: &Row<'_>) -> i64 {
+    let (text, found) = (row.text(0), row.finder(1).find(row.text(0).as_bytes()));
+    found.map_or(0, |at| text.get(..at).unwrap_or_default().chars().count() as i64 + 1)
 }
 
 fn overlay(row: &Row<'_>, out: &mut String) -> Made<()> {
@@ -126,7 +127,11 @@ fn split_part(row: &Row<'_>, out: &mut String) -> Made<()> {
     let part = if by.is_empty() {
         if place == 1 { Some(text) } else { None }
     } else if wanted > 0 {
-        text.split(by).nth(place - 1)
+        let (finder, mut rest) = (row.finder(1), Some(text));
+        for _ in 1..place {
+            rest = rest.and_then(|rest| rest.get(finder.find(rest.as_bytes())? + by.len()..));
+        }
+        rest.map(|rest| finder.find(rest.as_bytes()).and_then(|end| rest.get(..end)).unwrap_or(rest))
     } else {
         text.rsplit(by).nth(place - 1)
     };
@@ -177,6 +182,17 @@ fn chr(row: &Row<'_>, out: &mut String) -> Made<()> {
             None => limit("requested character not valid for encoding"),
         },
     }
+}
+
+/// The text in another case: all at once where it is ASCII.
+fn cased(row: &Row<'_>, ascii: fn(&mut str), other: fn(char) -> char, out: &mut String) -> Made<()> {
+    let (text, start) = (row.text(0), out.len());
+    if !text.is_ascii() {
+        return push(text.chars().map(other), out);
+    }
+    out.push_str(text);
+    out.get_mut(start..).map(ascii);
+    Ok(Some(()))
 }
 
 /// One character for one, as C's towupper; what would become two stays.
