@@ -3,6 +3,7 @@
 //! A setting is one line of the table below; its flag (`--epoch-interval`), its variable
 //! (`MILLSTREAM_EPOCH_INTERVAL`), its key in the file (`epoch_interval`) and its text in `--help` all follow from it.
 
+mod memory;
 mod session;
 mod value;
 
@@ -45,6 +46,9 @@ pub const VARIABLE_PREFIX: &str = "MILLSTREAM_";
 /// Variables with our prefix that are no settings: of the scripts, the tests and the crash test.
 const OTHER_VARIABLES: [&str; 12] =
     ["CONFIG", "CACHE", "FLIGHTS", "PHASE_FILE", "SEED", "FULL", "BLESS", "CASES", "QUERIES", "CYCLES", "SLT", "KEEP"];
+
+/// Memory for state where nobody tells how much there is.
+const UNTOLD_STATE_BYTES: u64 = 4 << 30;
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:literal;)*) => {
@@ -132,8 +136,8 @@ settings! {
     faults_keep: usize = "100000";
     /// Bytes of faulty and late rows that are kept for each relation.
     faults_keep_bytes: ByteSize = "256MB";
-    /// Memory for the state of all operators together.
-    state_memory_limit: ByteSize = "4GB";
+    /// Memory for the state of all operators together; 0 is half of what the machine or the control group has.
+    state_memory_limit: ByteSize = "0";
     /// Memory for all queries (SELECT) together.
     query_memory_limit: ByteSize = "1GB";
     /// Past epochs of a view that readers may still be looking at, in bytes of changes.
@@ -266,6 +270,14 @@ impl Settings {
     /// How many worker threads `workers` stands for.
     pub fn worker_count(&self) -> usize {
         threads(self.workers).min(256)
+    }
+
+    /// How many bytes `state_memory_limit` stands for.
+    pub fn state_memory_bytes(&self) -> u64 {
+        match self.state_memory_limit.0 {
+            0 => memory::available().map_or(UNTOLD_STATE_BYTES, |bytes| bytes / 2),
+            bytes => bytes,
+        }
     }
 
     /// How many threads `decode_threads` stands for.

@@ -88,7 +88,7 @@ fn shared(settings: Settings, clock: Arc<dyn Clock>, data_dir: DataDir, catalog:
     let mut numbers = catalog.clone();
     Arc::new(Shared {
         workers: settings.worker_count(),
-        budget: MemoryBudget::new(usize::try_from(settings.state_memory_limit.0).unwrap_or(usize::MAX)),
+        budget: MemoryBudget::new(usize::try_from(settings.state_memory_bytes()).unwrap_or(usize::MAX)),
         clock,
         data_dir,
         catalog: Arc::new(parking_lot::RwLock::new(Arc::new(catalog.clone()))),

@@ -60,10 +60,9 @@ fn widened(expr: &Expr, schema: &Schema) -> Option<usize> {
     }
 }
 
-/// `value` as one row of `wanted`, if that is the very same value and equality is that of the encoding (a float's
-/// is not: 0 and -0).
+/// `value` as one row of `wanted`, if that is the very same value and equality is that of the encoding.
 fn same_value(value: &ScalarValue, wanted: &DataType) -> Option<ArrayRef> {
-    if value.is_null() || wanted.is_floating() {
+    if value.is_null() || !equal_as_encoded(wanted) {
         return None;
     }
     let found = value.data_type();
@@ -80,6 +79,11 @@ fn same_value(value: &ScalarValue, wanted: &DataType) -> Option<ArrayRef> {
         return cast.to_array().ok();
     }
     value.to_array().ok()
+}
+
+/// Whether equality of values of this type is that of their encoding (a float's is not: 0 and -0).
+pub(super) fn equal_as_encoded(ty: &DataType) -> bool {
+    !ty.is_floating()
 }
 
 /// The encoded prefix that `filters` fix, if they fix the first key column.

@@ -14,6 +14,7 @@ mod scan;
 mod slices;
 mod subscription;
 mod table;
+mod wanted;
 mod yielding;
 
 #[cfg(test)]

@@ -5,19 +5,23 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 
+use super::wanted;
 use crate::state::Snapshot;
 
 /// Reads a snapshot, or the rows of one key prefix.
@@ -28,6 +32,8 @@ pub(super) struct SnapshotScan {
     /// Encoded key prefix of a point read.
     prefix: Option<Vec<u8>>,
     limit: Option<usize>,
+    /// Filters of joins above, known once these run.
+    wanted: Vec<Arc<dyn PhysicalExpr>>,
     partitions: usize,
     properties: Arc<PlanProperties>,
 }
@@ -52,15 +58,40 @@ impl SnapshotScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(SnapshotScan { snapshot, projection, prefix, limit, partitions, properties: Arc::new(properties) })
+        let (wanted, properties) = (Vec::new(), Arc::new(properties));
+        Ok(SnapshotScan { snapshot, projection, prefix, limit, wanted, partitions, properties })
     }
 
-    fn point(&self, prefix: &[u8]) -> crate::base::Result<Option<RecordBatch>> {
-        let Some(rows) = self.snapshot.get(prefix)? else { return Ok(None) };
-        Ok(Some(match &self.projection {
-            Some(projection) => rows.project(projection)?,
-            None => rows,
-        }))
+    /// The rows of `shards`: of the keys that are wanted, or all.
+    fn rows(
+        &self,
+        shards: impl Iterator<Item = usize> + Send + 'static,
+        batch_rows: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch>> + Send + 'static {
+        let (snapshot, projection) = (self.snapshot.clone(), self.projection.clone());
+        let filters = self.wanted.clone();
+        // Asked when the first row is: by then a join knows what it wants.
+        std::iter::once_with(move || -> BatchIter {
+            let place = |column: usize| projection.as_ref().map_or(column, |places| places[column]);
+            match wanted::keys(&filters, &snapshot, place) {
+                Err(error) => Box::new(std::iter::once(Err(error))),
+                Ok(None) => Box::new(shards.flat_map(move |shard| {
+                    let batches = snapshot.shard_batches(shard, projection.as_deref(), batch_rows);
+                    batches.map(|batch| batch.map_err(external))
+                })),
+                Ok(Some(keys)) => {
+                    let shards: Vec<usize> = shards.collect();
+                    let places = keys
+                        .into_iter()
+                        .flat_map(move |key| shards.clone().into_iter().map(move |shard| (shard, key.clone())));
+                    Box::new(places.filter_map(move |(shard, key)| {
+                        let found = snapshot.shard_get(shard, &key).map_err(external).transpose()?;
+                        Some(found.and_then(|rows| projected(rows, projection.as_deref())))
+                    }))
+                }
+            }
+        })
+        .flatten()
     }
 }
 
@@ -68,6 +99,9 @@ impl DisplayAs for SnapshotScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.prefix.is_some() { "key" } else { "all" };
         write!(f, "SnapshotScan: epoch={}, rows={how}, shards={}", self.snapshot.epoch(), self.snapshot.shards())?;
+        if !self.wanted.is_empty() {
+            write!(f, ", or the keys that a join wants")?;
+        }
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;
         }
@@ -113,17 +147,41 @@ impl ExecutionPlan for SnapshotScan {
         }
         let schema = self.schema();
         if let Some(prefix) = &self.prefix {
-            let rows = self.point(prefix).map_err(external).transpose();
+            let rows = self.snapshot.get(prefix).map_err(external).transpose();
+            let projection = self.projection.clone();
+            let rows = rows.map(|rows| projected(rows?, projection.as_deref()));
             let stream = futures::stream::iter(rows);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)));
         }
-        let (snapshot, projection) = (self.snapshot.clone(), self.projection.clone());
-        let batch_rows = context.session_config().batch_size();
-        let shards = (partition..snapshot.shards()).step_by(self.partitions);
-        let batches = shards.flat_map(move |shard| snapshot.shard_batches(shard, projection.as_deref(), batch_rows));
-        let batches = batches.map(|batch| batch.map_err(external));
+        let shards = (partition..self.snapshot.shards()).step_by(self.partitions);
+        let batches = self.rows(shards, context.session_config().batch_size());
         let stream = futures::stream::iter(up_to(batches, self.limit));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let filters = result.parent_filters.iter().map(|filter| Arc::clone(&filter.filter));
+        let wanted: Vec<Arc<dyn PhysicalExpr>> =
+            filters.filter(|filter| filter.downcast_ref::<DynamicFilterPhysicalExpr>().is_some()).collect();
+        let kept_above = FilterPushdownPropagation::all_unsupported(result);
+        if phase != FilterPushdownPhase::Post || wanted.is_empty() || self.prefix.is_some() || self.limit.is_some() {
+            return Ok(kept_above);
+        }
+        let scan = SnapshotScan {
+            snapshot: self.snapshot.clone(),
+            projection: self.projection.clone(),
+            prefix: None,
+            limit: None,
+            wanted,
+            partitions: self.partitions,
+            properties: Arc::clone(&self.properties),
+        };
+        Ok(kept_above.with_updated_node(Arc::new(scan)))
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
@@ -140,7 +198,16 @@ impl ExecutionPlan for SnapshotScan {
     }
 }
 
-fn external(error: crate::base::Error) -> DataFusionError {
+type BatchIter = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+fn projected(rows: RecordBatch, projection: Option<&[usize]>) -> Result<RecordBatch> {
+    match projection {
+        Some(projection) => Ok(rows.project(projection)?),
+        None => Ok(rows),
+    }
+}
+
+pub(super) fn external(error: crate::base::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 

@@ -114,6 +114,42 @@ fn answers_come_in_the_types_of_sql() {
 }
 
 #[test]
+fn a_join_reads_the_keys_that_it_wants() {
+    let runner = runner(256 << 20);
+    let mut random = Random::new(5);
+    // Few rows are read by one thread, many by two.
+    for (count, shards) in [(3_000, 2), (200_000, 3)] {
+        let view = filled(count, shards);
+        for (join, inner) in [
+            ("JOIN v ON v.id = t.k", true),
+            ("JOIN v ON v.name = t.s AND v.id = t.k", true),
+            ("LEFT JOIN v ON v.id = t.k AND v.name = t.s", false),
+        ] {
+            let keys: Vec<Option<i32>> =
+                (0..20).map(|_| (!random.one_in(5)).then(|| random.between(-2, 40) as i32)).collect();
+            let value = |key: &Option<i32>| match key {
+                Some(key) => format!("({key}, 'name {}')", key.rem_euclid(7)),
+                None => "(NULL, 'name 0')".to_owned(),
+            };
+            let values = keys.iter().map(value).collect::<Vec<_>>().join(", ");
+            let sql = format!(
+                "SELECT v.n FROM (SELECT CAST(column1 AS INT) AS k, column2 AS s FROM (VALUES {values})) t {join}"
+            );
+            let told = futures::executor::block_on(runner.explain(plan(&runner, &view, &sql))).unwrap();
+            assert!(told.contains("the keys that a join wants"), "{told}");
+            let there = keys.iter().map(|key| key.filter(|&key| key >= 0));
+            let mut expected: Vec<String> = there
+                .filter(|key| !inner || key.is_some())
+                .map(|key| key.map_or(String::new(), |id| (if id % 3 == 0 { -id } else { id }).to_string()))
+                .collect();
+            let mut found = rows(&runner, &view, &sql).unwrap();
+            (found.sort(), expected.sort());
+            assert_eq!(found, expected, "{sql}");
+        }
+    }
+}
+
+#[test]
 fn point_reads_answer_as_the_engine_does() {
     let runner = runner(64 << 20);
     let view = filled(60, 2);

@@ -142,8 +142,17 @@ impl Snapshot {
     /// The rows whose encoded key begins with `key` (from [`Snapshot::encode_key`]); `None` if there are
     /// none.
     pub fn get(&self, key: &[u8]) -> Result<Option<RecordBatch>> {
+        self.found(&self.shards, key)
+    }
+
+    /// As [`Snapshot::get`], of one shard.
+    pub fn shard_get(&self, shard: usize, key: &[u8]) -> Result<Option<RecordBatch>> {
+        self.found(self.shards.get(shard).map_or(&[], std::slice::from_ref), key)
+    }
+
+    fn found(&self, shards: &[Arc<RunList>], key: &[u8]) -> Result<Option<RecordBatch>> {
         let mut found: Vec<(&[u8], i64, &RecordBatch, usize)> = Vec::new();
-        for run in self.shards.iter().flat_map(|list| list.runs.iter()) {
+        for run in shards.iter().flat_map(|list| list.runs.iter()) {
             for (chunk, row) in run.places_from(run.lower_bound(key)) {
                 let chunk = &run.chunks[chunk];
                 let bytes = chunk.keys.row(row);
