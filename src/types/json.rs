@@ -237,6 +237,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         let mut at = start;
         loop {
+            at += plain(self.bytes().get(at..).unwrap_or_default());
             match self.bytes().get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -269,6 +270,26 @@ impl<'a> Scanner<'a> {
         let digits = self.bytes().get(at..at + 4)?;
         digits.iter().try_fold(0, |number, digit| Some(number * 16 + char::from(*digit).to_digit(16)?))
     }
+}
+
+/// How many bytes at the head of `text`, by eights, surely are no quote, no backslash and no control character, up to the first
+/// that is one.
+#[inline]
+fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // Sets the high bit of the lowest byte below `limit` (and maybe of bytes above it).
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
+    let (words, _) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let found = is(b'"') | is(b'\\') | below(word, 0x20);
+        if found != 0 {
+            return i * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    words.len() * 8
 }
 
 /// A string as it stands in the text.
@@ -402,6 +423,22 @@ mod tests {
         check("", Err(0));
         let deep = "[".repeat(100_000);
         assert_eq!(Scanner::new(&deep).value().unwrap_err().what, TOO_DEEP);
+    }
+
+    #[test]
+    fn plain_bytes_are_passed_over_by_eights() {
+        let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        for around in [b'a', 0x21, 0x20, 0x7f, 0x80, 0xff, b'#', b']'] {
+            for byte in 0..=u8::MAX {
+                for at in 0..20 {
+                    let mut text = [around; 20];
+                    text[at] = byte;
+                    let expected = if special(byte) && at < 16 { at } else { 16 };
+                    assert_eq!(plain(&text), expected, "{byte:#x} at {at} in {around:#x}");
+                }
+            }
+        }
+        assert_eq!((plain(b""), plain(b"1234567\""), plain(b"1234567")), (0, 7, 0));
     }
 
     #[test]
