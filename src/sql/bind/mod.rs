@@ -8,6 +8,7 @@ mod change;
 mod check;
 mod clock;
 mod columnless;
+mod columns;
 mod conflict;
 mod copied;
 mod definition;

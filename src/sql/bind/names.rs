@@ -17,6 +17,11 @@ pub(super) fn shown(name: &str) -> &str {
     name.split(AGAIN).next().unwrap_or(name)
 }
 
+/// What the item of a SELECT is called that is the `count`-th of its name.
+pub(super) fn again(name: &str, count: usize) -> String {
+    format!("{name}{AGAIN}{count}")
+}
+
 /// Gives every item of every SELECT in `query` the name that PostgreSQL gives it.
 pub(super) fn apply(query: &mut Query) {
     let _ = query.visit(&mut Namer);
@@ -47,7 +52,7 @@ impl VisitorMut for Namer {
             if *count == 1 && (plain || starred && matches!(item, SelectItem::ExprWithAlias { .. })) {
                 continue;
             }
-            let value = if *count == 1 && !starred { name } else { format!("{name}{AGAIN}{count}") };
+            let value = if *count == 1 && !starred { name } else { again(&name, *count) };
             let alias = Ident { value, quote_style: Some('"'), span: Span::empty() };
             match item {
                 SelectItem::UnnamedExpr(expr) => {
@@ -63,7 +68,7 @@ impl VisitorMut for Namer {
 }
 
 /// The name of an item without alias.
-fn name_of(expr: &Expr) -> String {
+pub(super) fn name_of(expr: &Expr) -> String {
     let known = match expr {
         Expr::Identifier(ident) => return fold(ident),
         Expr::CompoundIdentifier(idents) => return idents.last().map(fold).unwrap_or_default(),

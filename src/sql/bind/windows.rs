@@ -87,6 +87,17 @@ impl Call {
         Some(Call { name, position: ident.span.start.column as usize, args, keys, alias: alias.clone() })
     }
 
+    /// The relation whose rows are put into windows.
+    pub fn data(&self) -> Option<&Expr> {
+        let named = |name: &Option<String>| name.as_deref().is_none_or(|name| name == "data");
+        self.args.iter().find(|(name, _)| named(name)).map(|(_, expr)| expr)
+    }
+
+    /// What the windows are called.
+    pub fn alias(&self) -> Option<&TableAlias> {
+        self.alias.as_ref()
+    }
+
     fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
         let names: &[&str] = match self.name.as_str() {
             "tumble" => &["data", "timecol", "size", "offset"],
@@ -108,7 +119,7 @@ impl Call {
                     .with_hint(format!("Write {}.", usage(&self.name)))
             })
         };
-        let input = self.data(needed(0)?, context)?;
+        let input = self.input(needed(0)?, context)?;
         let time = self.time(needed(1)?, &input, context)?;
         let keys = self.keys.iter().map(|key| self.column("key", key, &input, context)).collect::<Result<Vec<_>>>()?;
         let mut lengths = Vec::new();
@@ -180,12 +191,12 @@ impl Call {
         Ok(found)
     }
 
-    fn data(&self, expr: &Expr, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    fn input(&self, expr: &Expr, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
         let factor = match expr {
             Expr::Identifier(ident) => table(vec![ident.clone()]),
             Expr::CompoundIdentifier(idents) => table(idents.clone()),
-            Expr::Named { expr, name } if name.value == TABLE_ARGUMENT => return self.data(expr, context),
-            Expr::Nested(inner) => return self.data(inner, context),
+            Expr::Named { expr, name } if name.value == TABLE_ARGUMENT => return self.input(expr, context),
+            Expr::Nested(inner) => return self.input(inner, context),
             Expr::Subquery(query) => {
                 TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None }
             }

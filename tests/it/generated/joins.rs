@@ -130,8 +130,18 @@ impl Generator {
             let others = side.columns.iter().filter(|(name, _)| name != "k");
             scope.extend(others.map(|(name, kind)| (format!("{alias}.{name}"), *kind)));
         }
-        let kind = pick(random, &["", "LEFT "]);
-        draft.from = format!("{} l {kind}JOIN {} r USING (k)", sides[0].name, sides[1].name);
+        let kind = pick(random, &["", "LEFT ", "RIGHT ", "FULL "]);
+        let relation = |random: &mut Random, name: &str| match random.one_in(3) {
+            true => format!("(SELECT *, 1 AS one FROM {name})"),
+            false => name.to_owned(),
+        };
+        let (left, right) = (relation(random, &sides[0].name), relation(random, &sides[1].name));
+        draft.from = format!("{left} l {kind}JOIN {right} r USING (k)");
+        if random.one_in(3) {
+            // What an outer join merged is merged once more.
+            let kind = pick(random, &["", "LEFT ", "FULL "]);
+            draft.from = format!("{} {kind}JOIN {} z USING (k)", draft.from, sides[0].name);
+        }
         self.finish_join(random, &mut draft, scope);
         draft.select.push(("k".into(), Kind::Int));
         draft
