@@ -13,6 +13,7 @@ use crate::dataflow::source::source_fault_schema;
 use crate::dataflow::{Graph, NodeKind};
 use crate::plan::{
     EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
+    stamped,
 };
 use crate::serving::QueryRunner;
 use crate::sql::{
@@ -232,7 +233,7 @@ impl Author<'_> {
         let planned = plan_view(&request, self.queries.session_state())?;
         view.depends_on = created_by_users(&bound.relations);
         view.primary_key.clone_from(&planned.key);
-        let relations = self.with_side_outputs(view, &planned, late, faults)?;
+        let relations = self.with_side_outputs(view, &planned, Some(late), Some(faults))?;
         Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound).using(&bound))
     }
 
@@ -247,11 +248,26 @@ impl Author<'_> {
         if let SinkConnector::File { path, .. } = &options.connector {
             self.files.permit_folder(path).map_err(|error| error.at(create.options.position("path")))?;
         }
-        let id = self.numbers.relation();
         match &create.from {
             SinkFrom::Relation(name) => {
                 let found = self.catalog.resolve(name.schema.as_deref(), &name.name);
                 let from = found.map_err(|error| error.at(name.position))?;
+                if let Some(plan) = stamped(&from)? {
+                    let inputs = BTreeSet::from([from.id]);
+                    let request = ViewRequest {
+                        plan: &plan,
+                        schema: &from.columns,
+                        emit: EmitMode::Changes,
+                        target: Target::Sink(self.numbers.relation()),
+                        late: Some(self.numbers.relation()),
+                        faults: Some(self.numbers.relation()),
+                        keep: self.keep(),
+                    };
+                    let mut authored = self.planned_sink((create, &options), revealed, &request, inputs)?;
+                    authored.uses.push(Use { relation: from, inside: None });
+                    return Ok(authored);
+                }
+                let id = self.numbers.relation();
                 let mut graph = plan_sink(&from, id).map_err(|error| error.at(name.position))?;
                 leave_out_contents(&mut graph, &options);
                 check_changes(create, &options, from.append_only)?;
@@ -268,26 +284,39 @@ impl Author<'_> {
             }
             SinkFrom::Query { query, emit } => {
                 let bound = self.binder().view(query, &[], BindMode::Stored)?;
-                let (late, faults) = (self.numbers.relation(), self.numbers.relation());
+                let inputs = created_by_users(&bound.relations);
                 let request = ViewRequest {
                     plan: &bound.plan,
                     schema: &bound.schema,
                     emit: emit_mode(*emit),
-                    target: Target::Sink(id),
-                    late: Some(late),
-                    faults: Some(faults),
+                    target: Target::Sink(self.numbers.relation()),
+                    late: Some(self.numbers.relation()),
+                    faults: Some(self.numbers.relation()),
                     keep: self.keep(),
                 };
-                let mut planned = plan_view(&request, self.queries.session_state())?;
-                leave_out_contents(&mut planned.graph, &options);
-                check_changes(create, &options, planned.append_only)?;
-                let mut sink = self.relation(id, &create.name, RelationKind::Sink, bound.schema.clone())?;
-                sink.depends_on = created_by_users(&bound.relations);
-                sink.secrets.extend(revealed.names());
-                let relations = self.with_side_outputs(sink, &planned, late, faults)?;
-                Ok(Authored::planned(Ddl::Create(relations), &planned).unordered(&bound).using(&bound))
+                let authored = self.planned_sink((create, &options), revealed, &request, inputs)?;
+                Ok(authored.unordered(&bound).using(&bound))
             }
         }
+    }
+
+    /// A sink of a query's answer.
+    fn planned_sink(
+        &self,
+        (create, options): (&CreateSink, &SinkOptions),
+        revealed: &Revealed,
+        request: &ViewRequest<'_>,
+        inputs: BTreeSet<RelationId>,
+    ) -> Result<Authored> {
+        let (Target::View(id) | Target::Sink(id)) = request.target;
+        let mut planned = plan_view(request, self.queries.session_state())?;
+        leave_out_contents(&mut planned.graph, options);
+        check_changes(create, options, planned.append_only)?;
+        let mut sink = self.relation(id, &create.name, RelationKind::Sink, request.schema.clone())?;
+        sink.depends_on = inputs;
+        sink.secrets.extend(revealed.names());
+        let relations = self.with_side_outputs(sink, &planned, request.late, request.faults)?;
+        Ok(Authored::planned(Ddl::Create(relations), &planned))
     }
 
     /// `main` with its graph, then the relations of its late rows and faults.
@@ -295,18 +324,18 @@ impl Author<'_> {
         &self,
         mut main: Relation,
         planned: &PlannedView,
-        late: RelationId,
-        faults: RelationId,
+        late: Option<RelationId>,
+        faults: Option<RelationId>,
     ) -> Result<Vec<Relation>> {
         main.append_only = planned.append_only;
         main.job = Some(self.numbers.job());
         main.graph = Some(graph_text(&planned.graph)?);
         let (id, name) = (main.id, main.path());
         let mut relations = vec![main];
-        if let Some(schema) = &planned.late {
+        if let (Some(late), Some(schema)) = (late, &planned.late) {
             relations.push(Relation::new(late, &name, RelationKind::Late(id), schema.clone()));
         }
-        if let Some(schema) = &planned.faults {
+        if let (Some(faults), Some(schema)) = (faults, &planned.faults) {
             relations.push(Relation::new(faults, &name, RelationKind::Faults(id), schema.clone()));
         }
         Ok(relations)
