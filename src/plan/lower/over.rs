@@ -123,9 +123,9 @@ fn call(function: &WindowFunction, schema: &DFSchema, columns: &mut Columns) -> 
     let mut shift = |sign: i64| -> Result<OverFunction> {
         let by = sign.saturating_mul(number(1)?.unwrap_or(1));
         if ignore_nulls && by.abs() > 1 {
-            // DataFusion's batch answer differs from the standard's there.
+            // With a plain number it was spelled as nth_value when it was bound.
             let what = format!("{name}() with IGNORE NULLS over more than one row");
-            return Err(refused(&what, "Write an offset of 1, or leave IGNORE NULLS out."));
+            return Err(refused(&what, "Write the offset as a number, or leave IGNORE NULLS out."));
         }
         default = args.get(2).map(|arg| constant(arg, name)).transpose()?;
         Ok(OverFunction::Shift { column: hold(0)?, by, default: None, ignore_nulls })

@@ -23,6 +23,7 @@ mod parameters;
 mod provider;
 mod set_functions;
 mod sets;
+mod shifts;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -243,6 +244,7 @@ fn plan_query(
     let plan = plan
         .and_then(resolve_grouping)
         .and_then(sets::count_both_sides)
+        .and_then(shifts::spell_shifts)
         .and_then(|plan| limits::expand_ties(plan, provider.session));
     planned(plan.and_then(|plan| ties::break_ties(plan, ties)))
 }

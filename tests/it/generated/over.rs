@@ -53,7 +53,7 @@ fn call(
             draft.has(Feature::OverNeighbours);
             let function = pick(random, &["lag", "lead"]);
             let ignores = random.one_in(2);
-            let offset = pick(random, if ignores { &["", ", 1"] } else { &["", ", 2", ", 1", ", 3"] });
+            let offset = pick(random, &["", ", 2", ", 1", ", 3"]);
             let default = if offset.is_empty() || kind != Kind::Text { "" } else { ", 'none'" };
             let nulls = if ignores {
                 draft.has(Feature::OverIgnoreNulls);
@@ -67,11 +67,19 @@ fn call(
             draft.has(Feature::OverValues);
             let function =
                 pick(random, &["first_value({})", "last_value({})", "nth_value({}, 2)"]).replace("{}", &name);
-            // Which of several peers is first is for the whole row to say; DataFusion's batch run asks it for ROWS alone.
-            let frames =
-                ["2 PRECEDING AND CURRENT ROW", "1 PRECEDING AND 1 FOLLOWING", "CURRENT ROW AND UNBOUNDED FOLLOWING"];
+            // Which of several peers is first is for the whole row to say.
+            let frames = [
+                "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+                "ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+                "ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+                "GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+                "GROUPS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+                "RANGE BETWEEN CURRENT ROW AND CURRENT ROW",
+                "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            ];
             let frame = pick(random, &frames);
-            (format!("{function} OVER ({partition}{order} ROWS BETWEEN {frame})"), kind)
+            let nulls = if random.one_in(3) { " IGNORE NULLS" } else { "" };
+            (format!("{function}{nulls} OVER ({partition}{order} {frame})"), kind)
         }
         _ => aggregate(random, scope, partition, order, draft),
     }
