@@ -143,7 +143,8 @@ fn a_join_reads_the_keys_that_it_wants() {
                 .map(|key| key.map_or(String::new(), |id| (if id % 3 == 0 { -id } else { id }).to_string()))
                 .collect();
             let mut found = rows(&runner, &view, &sql).unwrap();
-            (found.sort(), expected.sort());
+            found.sort();
+            expected.sort();
             assert_eq!(found, expected, "{sql}");
         }
     }

@@ -99,11 +99,12 @@ pub(super) fn is_replaced(name: &str) -> bool {
 
 /// All of ours.
 pub(super) fn aggregate_functions() -> impl Iterator<Item = Arc<AggregateUDF>> {
-    ENTRIES.iter().map(|entry| {
-        let signature = Signature::user_defined(Volatility::Immutable);
-        let aliases = entry.aliases.iter().map(|&alias| alias.to_owned()).collect();
-        Arc::new(AggregateUDF::new_from_impl(Ours { entry, aliases, signature }))
-    })
+    ENTRIES.iter().map(|entry| Arc::new(Ours::udaf(entry)))
+}
+
+/// Ours called `name`, for what the planner writes.
+pub fn aggregate_function(name: &str) -> Option<Arc<AggregateUDF>> {
+    ENTRIES.iter().find(|entry| entry.name == name).map(|entry| Arc::new(Ours::udaf(entry)))
 }
 
 /// The aggregate call of a logical expression over rows of `input`. What has no aggregate of ours is an `Invalid`
@@ -195,6 +196,12 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
+    fn udaf(entry: &'static Entry) -> AggregateUDF {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let aliases = entry.aliases.iter().map(|&alias| alias.to_owned()).collect();
+        AggregateUDF::new_from_impl(Ours { entry, aliases, signature })
+    }
+
     /// The aggregate behind `udaf`, if it is one of ours.
     fn of(udaf: &AggregateUDF) -> Option<&Ours> {
         let inner: &dyn std::any::Any = udaf.inner().as_ref();

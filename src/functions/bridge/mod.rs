@@ -22,7 +22,7 @@ mod session;
 mod types;
 mod udf;
 
-pub use aggregate::aggregate_from_datafusion;
+pub use aggregate::{aggregate_from_datafusion, aggregate_function};
 pub use independent::IndependentSubqueries;
 pub use lower::from_datafusion;
 pub use now::{PROCTIME, at_clock, is_clock, proctime_udf};

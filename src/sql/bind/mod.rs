@@ -51,7 +51,7 @@ use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::postgres::types_told;
 use crate::catalog::{Catalog, Relation, RelationKind};
-use crate::plan::resolve_grouping;
+use crate::plan::{number_limited, resolve_grouping};
 use crate::types::{Column as TypedColumn, Schema, SqlType, Told};
 
 pub(super) use self::types::sql_type as type_of;
@@ -246,7 +246,7 @@ fn plan_query(
         .and_then(sets::count_both_sides)
         .and_then(shifts::spell_shifts)
         .and_then(|plan| limits::expand_ties(plan, provider.session));
-    planned(plan.and_then(|plan| ties::break_ties(plan, ties)))
+    planned(plan.and_then(|plan| ties::break_ties(plan, ties)).and_then(number_limited))
 }
 
 fn parameter_field(ty: &SqlType) -> FieldRef {
