@@ -102,15 +102,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("jsonb_array_length", &[Json], Returns::Type(Int), Run::Int(array_length)),
     function("jsonb_build_object", &[Any], JSON, Run::Bytes(build_object)).variadic().loose(),
     function("jsonb_build_array", &[Any], JSON, Run::Bytes(build_array)).variadic().loose(),
-    function(
-        "to_jsonb",
-        &[Any],
-        JSON,
-        Run::Bytes(|row, out| {
-            value(row, 0, out)?;
-            Ok(Some(()))
-        }),
-    ),
+    function("to_jsonb", &[Any], JSON, Run::Bytes(|row, out| value(row, 0, out).map(Some))),
     function(
         "jsonb_strip_nulls",
         &[Json],
@@ -132,6 +124,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         }),
     ),
     function("jsonb_object", &[Texts], JSON, Run::Bytes(object)),
+    function("__json_merge", &[Json], JSON, Run::Bytes(merge)),
 ];
 
 fn copy(found: Option<&[u8]>, out: &mut Vec<u8>) -> Made<()> {
@@ -433,6 +426,19 @@ fn object(row: &Row<'_>, out: &mut Vec<u8>) -> Made<()> {
         object.add(texts.value(at), &part);
     }
     object.finish(out);
+    Ok(Some(()))
+}
+
+/// The objects of an array as one.
+fn merge(row: &Row<'_>, out: &mut Vec<u8>) -> Made<()> {
+    let Item::Array(objects) = Item::of(row.bytes(0)) else { return Ok(None) };
+    let mut merged = Object::default();
+    for object in objects {
+        if let Item::Object(pairs) = Item::of(object) {
+            pairs.for_each(|(key, value)| merged.add(key, value));
+        }
+    }
+    merged.finish(out);
     Ok(Some(()))
 }
 

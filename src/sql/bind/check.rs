@@ -12,7 +12,7 @@ use super::super::dialect::{PARTITION_ARGUMENT, TABLE_ARGUMENT};
 use super::super::postgres::{is_catalog_function, json_function, reg_type};
 use super::provider::Provider;
 use super::set_functions;
-use super::{BindMode, clock, columnless};
+use super::{BindMode, clock, columnless, json_aggregates};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::functions::is_clock;
 use crate::plan::{ASOF, CLOCK_HINT, LOOKUP};
@@ -231,7 +231,7 @@ impl Checker<'_, '_> {
             [schema, name] if !self.provider.functions(Some(schema), name).is_empty() => return Ok(()),
             _ => return Err(undefined(&parts.join("."), None, at)),
         };
-        if set_functions::list_function(name).is_some() {
+        if set_functions::list_function(name).is_some() || json_aggregates::is_one(name) {
             return Ok(()); // Rewritten before it is planned.
         }
         if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF, LOOKUP].contains(&name) {

@@ -15,6 +15,7 @@ mod definition;
 mod errors;
 mod function;
 mod hidden_order;
+mod json_aggregates;
 mod legacy;
 mod limits;
 mod names;
@@ -230,6 +231,7 @@ fn plan_query(
     using::rewrite(&mut query, provider)?;
     names::apply(&mut query);
     hidden_order::rewrite(&mut query);
+    json_aggregates::rewrite(&mut query)?;
     set_functions::rewrite(&mut query)?;
     postgres::rewrite(&mut query)?;
     operators::rewrite(&mut query);
