@@ -10,11 +10,13 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
-    Spanned, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, VisitMut,
+    VisitorMut,
 };
 
 use super::super::parse::fold;
+use super::operators::call;
+use super::set_functions::expressions;
 use crate::base::{Error, Result, sqlstate};
 
 /// Whether `name` is such an aggregate.
@@ -53,19 +55,17 @@ impl VisitorMut for Rewriter {
         let FunctionArguments::List(list) = &mut function.args else {
             return ControlFlow::Break(misused(function, &name));
         };
-        if list.args.len() != wanted {
+        let Some(given) = expressions(&list.args).filter(|given| given.len() == wanted) else {
             return ControlFlow::Break(misused(function, &name));
-        }
+        };
         if wanted == 2 {
-            let pair = call("jsonb_build_object", std::mem::take(&mut list.args));
-            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(pair))];
+            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(call("jsonb_build_object", given)))];
         }
         function.name = ObjectName::from(vec![Ident::new("array_agg")]);
-        let array = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(function.clone())));
-        let values = call("to_jsonb", vec![array]);
+        let values = call("to_jsonb", vec![Expr::Function(function.clone())]);
         *expr = match wanted {
             1 => values,
-            _ => call("__json_merge", vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(values))]),
+            _ => call("__json_merge", vec![values]),
         };
         ControlFlow::Continue(())
     }
@@ -80,17 +80,4 @@ fn misused(function: &Function, name: &str) -> Error {
         0 => error,
         at => error.at(at),
     }
-}
-
-fn call(name: &str, args: Vec<FunctionArg>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

@@ -114,7 +114,8 @@ fn arguments_of(function: &Function, name: &str) -> Result<Vec<Expr>> {
     expressions(&list.args).ok_or_else(|| wrong_arguments(name, at))
 }
 
-fn expressions(args: &[FunctionArg]) -> Option<Vec<Expr>> {
+/// The arguments, if they are plain expressions.
+pub(super) fn expressions(args: &[FunctionArg]) -> Option<Vec<Expr>> {
     let expr = |arg: &FunctionArg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
