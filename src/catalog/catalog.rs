@@ -162,7 +162,8 @@ impl Catalog {
         found
     }
 
-    /// The relation called `name`, in `schema` or else along the search path, and then in ms_catalog and pg_catalog.
+    /// The relation called `name`, in `schema` or else along the search path. As in PostgreSQL pg_catalog comes before
+    /// a path that does not name it: a user's `pg_class` hides none from the clients that ask it. ms_catalog comes last.
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
         let here = |schema: &str| match schema {
             schemas::CATALOG => system_relations().iter().find(|relation| relation.name == name).map(Arc::clone),
@@ -172,8 +173,9 @@ impl Catalog {
         match schema {
             Some(schema) => here(schema),
             None => {
-                let system = [schemas::CATALOG, schemas::POSTGRES];
-                self.path.iter().map(String::as_str).chain(system).find_map(here)
+                let named = self.path.iter().any(|schema| schema == schemas::POSTGRES);
+                let first = (!named).then_some(schemas::POSTGRES).into_iter();
+                first.chain(self.path.iter().map(String::as_str)).chain([schemas::CATALOG]).find_map(here)
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::types::RelationId;
 
 impl Catalog {
     /// The same catalog, in which names without a schema are looked up along `path`. What does not exist is passed over;
-    /// system views are found after all of it.
+    /// pg_catalog is found before all of it unless it is named there, ms_catalog after.
     pub fn along(&self, path: &[String]) -> Catalog {
         Catalog { path: path.into(), ..self.clone() }
     }

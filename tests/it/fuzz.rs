@@ -317,7 +317,7 @@ async fn fresh(server: &Server, old: Option<Db>) -> Db {
             _ => "SOURCE",
         };
         // One may have gone with another.
-        let _ = db.try_rows(&format!("DROP {kind} IF EXISTS \"{}\" CASCADE", row[0].replace('"', "\"\""))).await;
+        let _ = db.try_rows(&format!("DROP {kind} IF EXISTS public.\"{}\" CASCADE", row[0].replace('"', "\"\""))).await;
     }
     db
 }
