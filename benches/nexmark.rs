@@ -5,10 +5,11 @@
 //! |---|---|
 //! | `cargo bench --bench nexmark [QUERY …]` | per query the seconds of both (median of alternating pairs, `MILLSTREAM_BENCH_PAIRS`, default 5) and the median of the pairs' ratios |
 //! | `… -- skewed [QUERY …]` | the same over a stream of which half of the bids go to one auction in a hundred |
-//! | `… -- twice [QUERY …]` | our seconds for half of the events and for all, plain and skewed, and their ratio |
+//! | `… -- twice [QUERY …]` | our seconds for half of the events and for all, plain and skewed, and their ratio; in brackets that of the processors' seconds, which neighbours disturb less |
 //! | `… -- state [QUERY …]` | rows and bytes of state of each operator, and by how much the process has grown |
 //!
-//! What is timed: ours from CREATE SINK or CREATE MATERIALIZED VIEW until WAIT FOR returns, theirs from planning until
+//! Before a run its files are read once: what the kernel or the host had put aside would be timed otherwise (first reads
+//! here run at 0.6-1.8 GB/s, second ones at more than 10). What is timed: ours from CREATE SINK or CREATE MATERIALIZED VIEW until WAIT FOR returns, theirs from planning until
 //! the last batch was streamed and dropped (collected, where ours is a view). Once per query the contents of both are
 //! hashed, independent of order, and must be equal (over at most `MILLSTREAM_BENCH_CHECKED` events, default 1,000,000);
 //! `rows_decoded` must be the number of lines. Files are made once, under `$MILLSTREAM_CACHE/bench`.
@@ -38,6 +39,7 @@ use arrow::datatypes::{DataType, Float64Type};
 use arrow::row::{RowConverter, SortField};
 
 use events::Files;
+use ours::Taken;
 use queries::Query;
 
 #[global_allocator]
@@ -94,13 +96,13 @@ fn pairwise(queries: &[Query], events: usize, skewed: bool, pairs: usize) {
 fn run(query: &Query, files: &Files, pairs: usize) {
     let million = files.lines(&query.kinds) as f64 / 1e6;
     let Some(theirs) = &query.theirs else {
-        let ours = seconds(&sorted((0..pairs).map(|_| ours::time(query, files).as_secs_f64())));
+        let ours = seconds(&sorted((0..pairs).map(|_| ours::time(query, files).elapsed.as_secs_f64())));
         println!("{:<28} {ours:>8.2} {:>12.2} {:>8} {:>14}", query.name, million / ours, "-", "-");
         return;
     };
     let mut runs: Vec<(Duration, Duration)> = Vec::new();
     for pair in 0..pairs {
-        let ours = || ours::time(query, files);
+        let ours = || ours::time(query, files).elapsed;
         let theirs = || theirs::time(query, theirs, files);
         runs.push(if pair % 2 == 0 {
             let first = ours();
@@ -123,27 +125,31 @@ fn run(query: &Query, files: &Files, pairs: usize) {
     );
 }
 
-/// How our time grows with the input.
+/// How our time grows with the input. Half and whole take turns, so that a machine that changes its pace changes both.
 fn twice(queries: &[Query], events: usize, runs: usize) {
     println!("nexmark: seconds for {} and for {events} events, median of {runs}", events / 2);
-    println!(
-        "{:<28} {:>8} {:>8} {:>6} {:>10} {:>8} {:>6}",
-        "query", "half", "all", "ratio", "skew half", "all", "ratio"
-    );
-    let sets = [false, true].map(|skewed| events::files(events, skewed));
+    let sets = [("plain", false), ("skewed", true)].map(|(name, skewed)| (name, events::files(events, skewed)));
+    println!("{:<28} {:<8} {:>8} {:>8} {:>14}", "query", "events", "half", "all", "ratio (CPU)");
     for query in queries {
-        let time = |files: &Files| seconds(&sorted((0..runs).map(|_| ours::time(query, files).as_secs_f64())));
-        let [plain, skewed] = sets.each_ref().map(|files| [time(&files.half()), time(files)]);
-        println!(
-            "{:<28} {:>8.2} {:>8.2} {:>6.2} {:>10.2} {:>8.2} {:>6.2}",
-            query.name,
-            plain[0],
-            plain[1],
-            plain[1] / plain[0],
-            skewed[0],
-            skewed[1],
-            skewed[1] / skewed[0]
-        );
+        for (name, files) in &sets {
+            let half = files.half();
+            let (mut halves, mut wholes): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+            for _ in 0..runs {
+                halves.push(ours::time(query, &half));
+                wholes.push(ours::time(query, files));
+            }
+            let median = |runs: &[Taken], of: fn(&Taken) -> Duration| {
+                seconds(&sorted(runs.iter().map(|run| of(run).as_secs_f64())))
+            };
+            let [half, all] = [&halves, &wholes].map(|runs| median(runs, |run| run.elapsed));
+            let [half_cpu, all_cpu] = [&halves, &wholes].map(|runs| median(runs, |run| run.processors));
+            println!(
+                "{:<28} {name:<8} {half:>8.2} {all:>8.2} {:>6.2}  ({:.2})",
+                query.name,
+                all / half,
+                all_cpu / half_cpu
+            );
+        }
     }
 }
 

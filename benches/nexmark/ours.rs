@@ -101,21 +101,29 @@ impl Bench {
     }
 }
 
+/// What a run took.
+pub struct Taken {
+    pub elapsed: Duration,
+    /// Time of processors, of all threads.
+    pub processors: Duration,
+}
+
 /// How long the query takes over all files.
-pub fn time(query: &Query, files: &Files) -> Duration {
+pub fn time(query: &Query, files: &Files) -> Taken {
+    files.read_once(&query.kinds);
     let mut bench = Bench::start(files, if query.checkpoints { CHECKPOINT_INTERVAL } else { "1h" });
     let create = if query.into_view {
         format!("CREATE MATERIALIZED VIEW answer AS {}", query.ours)
     } else {
         format!("CREATE SINK answer AS {} WITH (connector = 'blackhole')", query.ours)
     };
-    let since = Instant::now();
+    let (since, before) = (Instant::now(), processor_time());
     bench.run(&create);
     bench.run("WAIT FOR answer");
-    let elapsed = since.elapsed();
+    let taken = Taken { elapsed: since.elapsed(), processors: processor_time() - before };
     bench.check_rows(query, files);
     bench.stop();
-    elapsed
+    taken
 }
 
 /// What one operator of a query holds at the end.
@@ -145,6 +153,15 @@ pub fn state(query: &Query, files: &Files) -> (Vec<Held>, u64) {
     let held = held.collect();
     bench.stop();
     (held, grown)
+}
+
+/// What this process has had of the processors.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    // After the name in brackets: user and system time are the 12th and 13th, in hundredths of a second (proc(5)).
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 /// Bytes of memory of this process that no file stands for.

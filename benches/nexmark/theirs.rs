@@ -35,6 +35,7 @@ async fn context(files: &Files) -> SessionContext {
 
 /// How long the query takes over all files.
 pub fn time(query: &Query, theirs: &str, files: &Files) -> Duration {
+    files.read_once(&query.kinds);
     let runtime = runtime();
     runtime.block_on(async {
         let context = context(files).await;
