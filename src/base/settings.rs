@@ -142,6 +142,10 @@ settings! {
     query_memory_limit: ByteSize = "1GB";
     /// Past epochs of a view that readers may still be looking at, in bytes of changes.
     view_history_bytes: ByteSize = "256MB";
+    /// Bytes of changes of a view or table that wait in memory for one slower job on one worker; more wait on disk.
+    follow_bytes_max: ByteSize = "256MB";
+    /// Bytes of such changes that may wait on disk before the slower job fails.
+    follow_disk_bytes_max: ByteSize = "64GB";
     /// Bytes of batches that a sink may still have to deliver before its job waits.
     outbox_bytes_max: ByteSize = "256MB";
     /// Clients that may be connected at once.

@@ -105,6 +105,9 @@ fn start_runtime(shared: &Shared, sender: mpsc::UnboundedSender<Event>) -> Resul
         budget: Arc::clone(&shared.budget),
         tier: if shared.settings.strict_state { Tier::Strict } else { Tier::Resident },
         batch_rows: shared.settings.batch_rows,
+        follow_bytes_max: usize::try_from(shared.settings.follow_bytes_max.0).unwrap_or(usize::MAX),
+        follow_disk_bytes_max: shared.settings.follow_disk_bytes_max.0,
+        scratch: shared.data_dir.scratch(),
         ..RuntimeSettings::default()
     };
     let runtime = Runtime::start(shared.workers, settings, responses)?;

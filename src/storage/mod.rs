@@ -21,6 +21,7 @@ mod log;
 mod manifest;
 mod rows;
 mod run;
+mod scratch;
 mod secrets;
 mod store;
 
@@ -34,5 +35,6 @@ pub use run::{
     CompactionSettings, Horizons, MergedRuns, RunEntries, RunEntry, RunFile, RunReader, RunScan, RunSection, RunWriter,
     compact_runs, live_entries, merge_runs, run_key, run_key_prefix, runs_to_compact, write_run,
 };
+pub use scratch::ScratchQueue;
 pub use secrets::SecretFiles;
 pub use store::{FailingStore, MemoryStore, RocksStore, Store, StoreBatch, StoreEntries, StoreSnapshot};

@@ -1,4 +1,4 @@
-//! Delta batches as Arrow IPC streams: how rows of DML lie in the epoch log.
+//! Delta batches as Arrow IPC streams: how rows of DML lie in the epoch log, and changes that wait on disk.
 //!
 //! The stream holds the rows' columns and, last, `__weight bigint not null`; that column is absent when every weight is 1.
 
@@ -37,7 +37,7 @@ fn with_weights(batch: &DeltaBatch) -> Result<RecordBatch> {
 /// The batch that [`encode_rows`] wrote; its columns must have the types of `schema`, whose names it takes.
 /// Fails with `Corrupt` when they have not.
 pub fn decode_rows(bytes: &[u8], schema: &SchemaRef) -> Result<DeltaBatch> {
-    let broken = |what: String| Error::corrupt(format!("rows of a table in the epoch log are not readable: {what}"));
+    let broken = |what: String| Error::corrupt(format!("stored rows are not readable: {what}"));
     let mut reader = StreamReader::try_new(bytes, None).map_err(|error| broken(error.to_string()))?;
     let Some(batch) = reader.next() else {
         return Ok(DeltaBatch::empty(Arc::clone(schema)));

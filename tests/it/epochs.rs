@@ -40,3 +40,26 @@ fn waiting_for_a_sink_that_keeps_nothing_takes_no_checkpoint() {
         assert_eq!(db.value(checkpoints).await, (before + 1).to_string());
     });
 }
+
+#[test]
+fn a_view_slower_than_the_view_it_reads_catches_up() {
+    block_on(async {
+        let arguments = ["--workers", "2", "--follow-bytes-max", "20kB", "--epoch-rows", "5000"];
+        let mut server = Server::start(&arguments);
+        let db = server.connect().await;
+        db.run("CREATE SOURCE bid WITH (connector = 'nexmark', table = 'bid', events = 400000)").await;
+        db.run("CREATE MATERIALIZED VIEW quick AS SELECT auction % 50 AS part, bidder, price, date_time FROM bid")
+            .await;
+        let slow =
+            "SELECT part, price, rank() OVER (PARTITION BY part ORDER BY price, bidder, date_time) AS place FROM quick";
+        db.run(&format!("CREATE MATERIALIZED VIEW slow AS {slow}")).await;
+        let summary = |of: &str| format!("SELECT count(*), sum(price), sum(place * (part + 1)) FROM {of}");
+        db.run("WAIT FOR quick").await;
+        drop(db);
+        server.kill();
+        server.restart(None);
+        let db = server.connect().await;
+        db.run("SET read_timeout = '5min'; WAIT FOR slow").await;
+        assert_eq!(db.rows(&summary("slow")).await, db.rows(&summary(&format!("({slow}) AS batch"))).await);
+    });
+}

@@ -162,7 +162,7 @@ fn new_inlet(
     let tap = match (&node.kind, create.taps.get(&node.id)) {
         (NodeKind::Relation(input), Some(view)) => {
             let relation = host.relations.relation(input.relation);
-            let follower = relation.follow(activator, host.settings.follow_queue_bytes);
+            let follower = relation.follow(activator, &host.settings);
             let restored = cell.plan.is_restored;
             let upper = view.upper(host.worker);
             // What was closed before this job came was told to nobody here. A restored job has all below its start.

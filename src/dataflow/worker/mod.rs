@@ -21,6 +21,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -71,8 +72,12 @@ pub struct RuntimeSettings {
     pub batch_rows: usize,
     /// Bytes of rows under way on one edge from one worker.
     pub edge_queue_bytes: usize,
-    /// Bytes of changes of a relation that may wait for one follower on one worker.
-    pub follow_queue_bytes: usize,
+    /// Bytes of changes of a relation that may wait in memory for one follower on one worker; what is beyond waits on disk.
+    pub follow_bytes_max: usize,
+    /// Bytes that may wait there.
+    pub follow_disk_bytes_max: u64,
+    /// Where files may lie that need not survive.
+    pub scratch: PathBuf,
 }
 
 impl Default for RuntimeSettings {
@@ -82,7 +87,9 @@ impl Default for RuntimeSettings {
             tier: Tier::Resident,
             batch_rows: 8192,
             edge_queue_bytes: 4 << 20,
-            follow_queue_bytes: 256 << 20,
+            follow_bytes_max: 256 << 20,
+            follow_disk_bytes_max: 64 << 30,
+            scratch: std::env::temp_dir(),
         }
     }
 }
