@@ -205,6 +205,8 @@ impl Author<'_> {
         let id = match &replaced {
             Some(old) => {
                 old.require(RelationKind::View).map_err(|error| error.at(create.name.position))?;
+                check_view_columns(&old.columns, &bound.schema).map_err(|error| error.at(create.name.position))?;
+                self.check_replaced(old, create.name.position)?;
                 old.id
             }
             None => self.numbers.relation(),
@@ -411,4 +413,25 @@ fn graph_text(graph: &Graph) -> Result<Arc<str>> {
     let bytes = graph.to_json()?;
     let text = String::from_utf8(bytes).map_err(|error| Error::internal("graph is not text").caused_by(error))?;
     Ok(text.into())
+}
+
+/// Whether a view with columns `new` can take the place of one with columns `old`, for those who name these: it may have more.
+fn check_view_columns(old: &Schema, new: &Schema) -> Result<()> {
+    let refused = |message: String| {
+        let error = Error::invalid(message).with_code(sqlstate::INVALID_TABLE_DEFINITION);
+        Err(error.with_hint("Drop the view first, or give its columns in their order and types, new ones behind them."))
+    };
+    if new.columns.len() < old.columns.len() {
+        return refused("cannot drop columns from view".to_string());
+    }
+    for (old, new) in old.columns.iter().zip(&new.columns) {
+        if old.name != new.name {
+            return refused(format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name));
+        }
+        if old.ty != new.ty {
+            let (from, to) = (&old.ty, &new.ty);
+            return refused(format!("cannot change data type of view column \"{}\" from {from} to {to}", old.name));
+        }
+    }
+    Ok(())
 }

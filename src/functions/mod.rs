@@ -29,8 +29,9 @@ pub use aggregate::{
 };
 pub use bridge::{
     IndependentSubqueries, PROCTIME, SqlBody, aggregate_from_datafusion, aggregate_function, at_clock,
-    error_from_datafusion, from_datafusion, is_clock, keep_row_order, native_call, proctime_udf, register_all,
-    register_clock, row_order, row_order_args, session_config, session_state_builder, sql_function, with_own_casts,
+    error_from_datafusion, from_datafusion, is_clock, keep_row_order, may_be_null, native_call, proctime_udf,
+    register_all, register_clock, row_order, row_order_args, session_config, session_state_builder, sql_function,
+    with_own_casts,
 };
 pub use cast::exists as can_cast;
 pub use compiled::Compiled;

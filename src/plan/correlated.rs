@@ -8,6 +8,8 @@
 //!     ON a.ts IS NOT DISTINCT FROM q.ts
 //! ```
 //!
+//! The same in LATERAL.
+//!
 //! Each set of values that the sub-query takes from outside is worked out once, whatever rows have it. Sub-queries with
 //! equalities alone are left to DataFusion, which groups by the column inside.
 //!
@@ -18,12 +20,13 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result as PlanResult};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr,
-    lit, when,
+    Aggregate, BinaryExpr, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery,
+    binary_expr, lit, when,
 };
 
+use super::lifted::Lifting;
 use super::subquery::over_input;
 
 /// Aggregates that are 0 over nothing; the others are NULL.
@@ -67,8 +70,40 @@ impl Joining {
                 }
                 Ok(Transformed::yes(over_input(replaced.data, input, &schema)?))
             }
+            LogicalPlan::Join(join) => match self.lateral(&join)? {
+                Some(joined) => Ok(Transformed::yes(joined)),
+                None => Ok(Transformed::no(LogicalPlan::Join(join))),
+            },
             other => Ok(Transformed::no(other)),
         }
+    }
+
+    /// `FROM a, LATERAL (aggregate about a)`, which has one row for each of `a`.
+    fn lateral(&mut self, join: &Join) -> PlanResult<Option<LogicalPlan>> {
+        let right = match join.right.as_ref() {
+            LogicalPlan::SubqueryAlias(alias) => alias.input.as_ref(),
+            other => other,
+        };
+        let always = match (join.join_type, &join.filter) {
+            (JoinType::Inner, _) | (JoinType::Left, None) => true,
+            (JoinType::Left, Some(condition)) => *condition == lit(true),
+            _ => false,
+        };
+        let LogicalPlan::Subquery(subquery) = right else { return Ok(None) };
+        let Some(found) = Correlated::of(subquery, join.left.schema()).filter(|_| always && join.on.is_empty()) else {
+            return Ok(None);
+        };
+        self.count += 1;
+        let name = format!("__correlated_{}", self.count);
+        let mut columns: Vec<Expr> = join.left.schema().columns().into_iter().map(Expr::Column).collect();
+        for (at, (qualifier, field)) in join.right.schema().iter().enumerate() {
+            let Some(value) = found.value(&subquery.subquery, at, &name) else { return Ok(None) };
+            columns.push(value.alias_qualified(qualifier.cloned(), field.name()));
+        }
+        let joined = LogicalPlanBuilder::from(found.joined(&join.left, &name)?).project(columns)?;
+        let condition = join.filter.clone().filter(|condition| *condition != lit(true));
+        let joined = if let Some(condition) = condition { joined.filter(condition)? } else { joined };
+        joined.build().map(Some)
     }
 
     /// Joins `input` with what the sub-queries in `expr` give, and puts columns into their places.
@@ -111,21 +146,11 @@ impl Correlated {
                 _ => return None,
             }
         };
-        let mut input = aggregate.input.as_ref();
-        // A count of rows does not look at what is made of them.
-        let counts = aggregate.aggr_expr.iter().all(|expr| expr.column_refs().is_empty() && !expr.contains_outer());
-        let filter = loop {
-            match input {
-                LogicalPlan::Filter(filter) => break filter,
-                LogicalPlan::Projection(projection) if counts => input = &projection.input,
-                LogicalPlan::SubqueryAlias(alias) if counts => input = &alias.input,
-                _ => return None,
-            }
-        };
-        let plain =
-            split_conjunction(&filter.predicate).into_iter().all(|part| !part.contains_outer() || is_equality(part));
+        let (rows, conditions) = Lifting::new("__within").take(&aggregate.input).ok()?;
+        let plain = conditions.iter().all(is_equality);
+        let condition = conjunction(conditions)?;
         inside |= aggregate.aggr_expr.iter().any(Expr::contains_outer);
-        if (plain && !inside) || filter.input.contains_outer_reference() || reaches_out(&filter.input) {
+        if (plain && !inside) || rows.contains_outer_reference() || reaches_out(&rows) {
             return None;
         }
         let mut columns = Vec::new();
@@ -136,7 +161,7 @@ impl Correlated {
                 columns.push(column);
             }
         }
-        let (condition, rows) = (filter.predicate.clone(), Arc::clone(&filter.input));
+        let rows = Arc::new(rows);
         (!columns.is_empty()).then_some(Correlated { aggregate, condition, rows, outer: columns })
     }
 

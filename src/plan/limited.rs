@@ -186,7 +186,7 @@ fn number(filter: &Filter, order: Vec<SortExpr>, skip: i64, fetch: i64) -> PlanR
 }
 
 /// What `condition` sets equal to something of the row around.
-fn inner_side(condition: &Expr) -> Option<Expr> {
+pub(super) fn inner_side(condition: &Expr) -> Option<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return None };
     match (left.contains_outer(), right.contains_outer()) {
         (true, false) if left.column_refs().is_empty() => Some(right.as_ref().clone()),

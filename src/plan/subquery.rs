@@ -52,6 +52,7 @@ pub(super) fn join_single_rows(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
 fn has_subquery(plan: &LogicalPlan) -> PlanResult<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|plan| {
+        found |= matches!(plan, LogicalPlan::Subquery(_));
         plan.apply_expressions(|expr| {
             found |= expr.exists(|expr| Ok(is_subquery(expr)))?;
             Ok(TreeNodeRecursion::Continue)
@@ -118,7 +119,7 @@ fn whole(condition: Expr, outer: &DFSchema) -> PlanResult<Transformed<Vec<Expr>>
         other => (other, false),
     };
     match inner {
-        Expr::Exists(exists) if always(&exists.subquery.subquery) => {
+        Expr::Exists(exists) if always_a_row(&exists.subquery.subquery) => {
             Ok(Transformed::yes(vec![lit(exists.negated == negated)]))
         }
         Expr::Exists(Exists { subquery, negated: already }) => {
@@ -143,12 +144,12 @@ fn whole(condition: Expr, outer: &DFSchema) -> PlanResult<Transformed<Vec<Expr>>
 fn embedded(expr: Expr, outer: &DFSchema, filter: bool) -> PlanResult<Transformed<Expr>> {
     expr.transform_up(|expr| match expr {
         Expr::Exists(exists)
-            if filter && !exists.subquery.outer_ref_columns.is_empty() && !always(&exists.subquery.subquery) =>
+            if filter && !exists.subquery.outer_ref_columns.is_empty() && !always_a_row(&exists.subquery.subquery) =>
         {
             Ok(Transformed::no(Expr::Exists(exists)))
         }
         Expr::Exists(Exists { subquery, negated }) => {
-            let found = if always(&subquery.subquery) { lit(true) } else { any(subquery.subquery)? };
+            let found = if always_a_row(&subquery.subquery) { lit(true) } else { any(subquery.subquery)? };
             Ok(Transformed::yes(if negated { !found } else { found }))
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
@@ -192,10 +193,10 @@ fn any(plan: Arc<LogicalPlan>) -> PlanResult<Expr> {
 }
 
 /// Whether a query has a row whatever it reads: an aggregate without GROUP BY.
-fn always(plan: &LogicalPlan) -> bool {
+pub fn always_a_row(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Projection(projection) => always(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => always(&alias.input),
+        LogicalPlan::Projection(projection) => always_a_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => always_a_row(&alias.input),
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         _ => false,
     }

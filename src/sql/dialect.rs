@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{Expr, Ident};
+use sqlparser::ast::{Expr, Ident, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -116,8 +116,12 @@ impl Dialect for MillstreamDialect {
         explicit || self.is_table_alias(keyword, parser)
     }
 
-    /// `TABLE bids` as an argument (`TUMBLE(TABLE bids, ...)`): only the planner of window functions takes it.
+    /// A minus sign binds closer than `^`, as in PostgreSQL. `TABLE bids` as an argument (`TUMBLE(TABLE bids, ...)`): only the
+    /// planner of window functions takes it.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if parser.peek_token_ref().token == Token::Minus {
+            return Some(parse_minus(parser, self.prec_value(Precedence::Caret)));
+        }
         if !is_word(&parser.peek_token().token, "table") || !matches!(parser.peek_nth_token(1).token, Token::Word(_)) {
             return None;
         }
@@ -132,7 +136,11 @@ impl Dialect for MillstreamDialect {
         }
     }
 
+    /// Also `a IS DISTINCT FROM b AND c`: sqlparser takes `b AND c` for what is compared.
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(negated) = at_distinct(parser) {
+            return Some(parse_distinct(parser, expr, negated, self.prec_value(Precedence::Is)));
+        }
         at_partition(parser).then(|| parse_partition(parser, expr))
     }
 }
@@ -156,6 +164,29 @@ fn parse_partition(parser: &mut Parser, data: &Expr) -> Result<Expr, ParserError
     }
     let mark = Ident { value: PARTITION_ARGUMENT.to_string(), quote_style: None, span: keyword.span };
     Ok(Expr::Named { expr: Box::new(Expr::Tuple(parts)), name: mark })
+}
+
+fn parse_minus(parser: &mut Parser, caret: u8) -> Result<Expr, ParserError> {
+    parser.next_token();
+    Ok(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(parser.parse_subexpr(caret)?) })
+}
+
+/// Whether `IS DISTINCT FROM` comes, or `IS NOT DISTINCT FROM` (`true`).
+fn at_distinct(parser: &Parser) -> Option<bool> {
+    let is = |at: usize, word: &str| is_word(&parser.peek_nth_token_ref(at).token, word);
+    match is(0, "is") {
+        true if is(1, "distinct") && is(2, "from") => Some(false),
+        true if is(1, "not") && is(2, "distinct") && is(3, "from") => Some(true),
+        _ => None,
+    }
+}
+
+fn parse_distinct(parser: &mut Parser, left: &Expr, negated: bool, precedence: u8) -> Result<Expr, ParserError> {
+    for _ in 0..3 + usize::from(negated) {
+        parser.next_token();
+    }
+    let (left, right) = (Box::new(left.clone()), Box::new(parser.parse_subexpr(precedence)?));
+    Ok(if negated { Expr::IsNotDistinctFrom(left, right) } else { Expr::IsDistinctFrom(left, right) })
 }
 
 fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {

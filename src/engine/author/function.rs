@@ -20,7 +20,7 @@ impl Author<'_> {
                     .with_hint("Choose another name, drop it first, or write CREATE OR REPLACE FUNCTION.")
                     .at(create.name.position));
             }
-            self.check_replaced(old, create)?;
+            self.check_replaced(old, create.name.position)?;
         }
         let id = old.as_ref().map_or_else(|| self.numbers.relation(), |old| old.id);
         let mut function = self.relation(id, &name, RelationKind::Function, bound.parameters.clone())?;
@@ -30,7 +30,7 @@ impl Author<'_> {
     }
 
     /// What is kept up to date with the old meaning would no longer equal its query.
-    fn check_replaced(&self, old: &Relation, create: &CreateFunction) -> Result<()> {
+    pub(super) fn check_replaced(&self, old: &Relation, position: usize) -> Result<()> {
         let mut open = vec![old.id];
         let mut seen = std::collections::BTreeSet::new();
         while let Some(id) = open.pop() {
@@ -39,8 +39,8 @@ impl Author<'_> {
                     return Err(Error::invalid(format!("cannot replace {}", old.title()))
                         .with_code(sqlstate::DEPENDENT_OBJECTS_EXIST)
                         .with_detail(format!("The {} is kept up to date with its present meaning.", dependent.title()))
-                        .with_hint("Drop that first, or create a function of another name.")
-                        .at(create.name.position));
+                        .with_hint("Drop that first, or choose another name.")
+                        .at(position));
                 }
                 if seen.insert(dependent.id) {
                     open.push(dependent.id);

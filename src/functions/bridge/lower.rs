@@ -6,6 +6,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::{Case, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator, Volatility};
 
+use super::may_be_null::NAME as MAY_BE_NULL;
 use super::udf::{IrUdf, literal_of};
 use crate::base::{Error, Result, sqlstate};
 use crate::functions::expr::{BinaryOp, Expr, Test};
@@ -188,6 +189,8 @@ impl Lowering<'_> {
         }
         let name = call.func.name();
         match (name, args.len()) {
+            // An operator's columns say themselves whether they are.
+            (MAY_BE_NULL, 1) => return Ok(args[0].clone()),
             ("coalesce" | "nvl", 1..) => return Ok(Expr::Coalesce(args)),
             ("greatest" | "least", 1..) => return Ok(Expr::Extreme { args, greatest: name == "greatest" }),
             ("nullif", 2) => {

@@ -48,6 +48,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 const SIZE_MAX: usize = 4 << 20;
+/// Bytes of a pattern: a worker compiles it while others wait.
+const PATTERN_MAX: usize = 64 << 10;
 
 fn invalid(what: impl std::fmt::Display) -> Reason {
     Reason::new(sqlstate::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {what}"))
@@ -59,13 +61,20 @@ fn regex(row: &Row<'_>, pattern: usize, flags: usize) -> Result<Arc<Regex>, Reas
 }
 
 fn compiled(row: &Row<'_>, pattern: &str, flags: &str) -> Result<Arc<Regex>, Reason> {
-    row.regex(pattern, flags, || build(pattern, flags))
+    row.regex(pattern, flags, || bounded(pattern).and_then(|()| build(pattern, flags)))
 }
 
 /// The expression in the library's own spelling, which is near to Java's: a dot ends at lines.
 pub(super) fn java(row: &Row<'_>, pattern: &str) -> Result<Arc<Regex>, Reason> {
     let build = || RegexBuilder::new(pattern).size_limit(SIZE_MAX).build().map_err(invalid);
-    row.regex(pattern, "java", build)
+    row.regex(pattern, "java", || bounded(pattern).and_then(|()| build()))
+}
+
+fn bounded(pattern: &str) -> Result<(), Reason> {
+    if pattern.len() <= PATTERN_MAX {
+        return Ok(());
+    }
+    Err(invalid(format!("it has {} bytes, at most {PATTERN_MAX} are compiled", pattern.len())))
 }
 
 /// PostgreSQL's flags: a dot matches a line end, and `^` only the beginning, unless one says otherwise.

@@ -50,6 +50,8 @@ pub(super) struct Framing {
     frame: Frame,
     start: Option<Compiled>,
     end: Option<Compiled>,
+    /// The column of the first order key.
+    key: Option<usize>,
 }
 
 impl Framing {
@@ -63,25 +65,38 @@ impl Framing {
             };
             moved(offset, below, input, order).map(Some)
         };
-        Ok(Framing { start: by_value(&frame.start)?, end: by_value(&frame.end)?, frame: frame.clone() })
+        let key = order.order.first().map(|key| key.column);
+        Ok(Framing { start: by_value(&frame.start)?, end: by_value(&frame.end)?, frame: frame.clone(), key })
     }
 
     /// The frame of each row.
     pub fn ranges(&self, rows: &Rows, codec: &PartitionCodec) -> Result<Vec<Range<usize>>> {
         let starts = self.start.as_ref().map(|bound| values(bound, rows, codec)).transpose()?;
         let ends = self.end.as_ref().map(|bound| values(bound, rows, codec)).transpose()?;
+        let values = self.values(rows);
+        // A bound beyond all values of the type lies behind the last value, not among the NULLs.
+        let beyond = |bound: &Bound| if let Bound::Above(_) = bound { values.end } else { values.start };
         let frame = |row: usize| {
             let start = match &starts {
-                Some(bounds) => bounds.place(row, rows, false).unwrap_or(0),
+                Some(bounds) => bounds.place(row, rows, false).unwrap_or_else(|| beyond(&self.frame.start)),
                 None => start(&self.frame, row, rows),
             };
             let end = match &ends {
-                Some(bounds) => bounds.place(row, rows, true).unwrap_or(rows.len()),
+                Some(bounds) => bounds.place(row, rows, true).unwrap_or_else(|| beyond(&self.frame.end)),
                 None => end(&self.frame, row, rows),
             };
             start..end.max(start)
         };
         Ok((0..rows.len()).map(frame).collect())
+    }
+
+    /// The rows whose key is not NULL; those with NULL stand before or behind them.
+    fn values(&self, rows: &Rows) -> Range<usize> {
+        let Some(key) = self.key.map(|key| rows.batch.column(key)).filter(|key| key.null_count() > 0) else {
+            return 0..rows.len();
+        };
+        let count = rows.len() - key.null_count();
+        if key.is_null(0) { rows.len() - count..rows.len() } else { 0..count }
     }
 }
 

@@ -58,10 +58,11 @@ impl Lowering {
         Ok(self.builder.stream(node, schema, true))
     }
 
-    /// No rows, or one without columns (it keeps its own, which nothing names).
+    /// No rows, or one without columns.
     pub(super) fn empty(&mut self, empty: &EmptyRelation) -> Result<Stream> {
         let mut stream = self.unit()?;
         if empty.produce_one_row {
+            stream.project(Vec::new())?;
             return Ok(stream);
         }
         let never = Literal { ty: SqlType::Boolean, value: Value::Boolean(false) };

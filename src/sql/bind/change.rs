@@ -486,6 +486,7 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         super::check::check(&expression, provider)?;
         let mut expression = expression;
+        super::rows::rewrite(&mut expression)?;
         super::operators::rewrite(&mut expression);
         let planner = datafusion::sql::planner::SqlToRel::new_with_options(provider, super::options());
         let mut context = datafusion::sql::planner::PlannerContext::new();

@@ -18,10 +18,13 @@ mod hidden_order;
 mod json_aggregates;
 mod legacy;
 mod limits;
+mod missing_rows;
+mod named_windows;
 mod names;
 mod operators;
 mod parameters;
 mod provider;
+mod rows;
 mod set_functions;
 mod sets;
 mod shifts;
@@ -52,7 +55,7 @@ use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::postgres::types_told;
 use crate::catalog::{Catalog, Relation, RelationKind};
-use crate::plan::{number_limited, resolve_grouping};
+use crate::plan::{lift_conditions, number_limited, partition_windows, resolve_grouping};
 use crate::types::{Column as TypedColumn, Schema, SqlType, Told};
 
 pub(super) use self::types::sql_type as type_of;
@@ -234,6 +237,8 @@ fn plan_query(
     json_aggregates::rewrite(&mut query)?;
     set_functions::rewrite(&mut query)?;
     postgres::rewrite(&mut query)?;
+    named_windows::rewrite(&mut query)?;
+    rows::rewrite(&mut query)?;
     operators::rewrite(&mut query);
     let planner = SqlToRel::new_with_options(provider, options());
     let fields: Vec<Option<FieldRef>> = parameters.iter().map(|ty| ty.as_ref().map(parameter_field)).collect();
@@ -248,7 +253,8 @@ fn plan_query(
         .and_then(sets::count_both_sides)
         .and_then(shifts::spell_shifts)
         .and_then(|plan| limits::expand_ties(plan, provider.session));
-    planned(plan.and_then(|plan| ties::break_ties(plan, ties)).and_then(number_limited))
+    let plan = plan.and_then(missing_rows::may_be_missing).and_then(lift_conditions);
+    planned(plan.and_then(|plan| ties::break_ties(plan, ties)).and_then(partition_windows).and_then(number_limited))
 }
 
 fn parameter_field(ty: &SqlType) -> FieldRef {

@@ -18,7 +18,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::{Alias, Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprSchemable, Limit, LogicalPlan, Projection, Sort, Window, WindowFrame,
-    WindowFrameBound, WindowFrameUnits,
+    WindowFrameBound, WindowFrameUnits, lit,
 };
 
 use crate::functions::row_order;
@@ -42,7 +42,8 @@ pub(super) fn break_ties(plan: LogicalPlan, limits: bool) -> Result<LogicalPlan>
 }
 
 fn tie(columns: Vec<Column>) -> SortExpr {
-    row_order(columns).sort(true, false)
+    // Rows without columns are all the same.
+    if columns.is_empty() { lit(true).sort(true, false) } else { row_order(columns).sort(true, false) }
 }
 
 /// How a window function sees the order of peers.

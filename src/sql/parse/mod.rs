@@ -14,6 +14,7 @@ mod prepared;
 mod refusals;
 mod secret;
 mod session;
+mod signs;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -43,6 +44,7 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
     for token in &mut tokens {
         token.span = Span::new(text.location(token.span.start), text.location(token.span.end));
     }
+    let tokens = signs::part(tokens, &dialect);
     let mut statements = Vec::new();
     for part in tokens.split(|token| token.token == Token::SemiColon) {
         let part: Vec<TokenWithSpan> =
