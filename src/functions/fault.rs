@@ -7,6 +7,9 @@ use arrow::buffer::BooleanBuffer;
 use crate::base::Error;
 pub use crate::types::Reason;
 
+/// PostgreSQL's words for 21000, of a sub-query that is a value.
+pub const SEVERAL_ROWS: &str = "more than one row returned by a subquery used as an expression";
+
 /// One faulted row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {

@@ -28,8 +28,8 @@ pub use aggregate::{
     Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Folding, Keeping, Order, Wide,
 };
 pub use bridge::{
-    IndependentSubqueries, PROCTIME, SqlBody, aggregate_from_datafusion, aggregate_function, at_clock,
-    error_from_datafusion, from_datafusion, is_clock, keep_row_order, may_be_null, native_call, proctime_udf,
+    ARRAY_OF, IndependentSubqueries, PROCTIME, SqlBody, aggregate_from_datafusion, aggregate_function, array_of,
+    at_clock, error_from_datafusion, from_datafusion, is_clock, keep_row_order, may_be_null, native_call, proctime_udf,
     register_all, register_clock, row_order, row_order_args, session_config, session_state_builder, sql_function,
     with_own_casts,
 };
@@ -37,7 +37,7 @@ pub use cast::exists as can_cast;
 pub use compiled::Compiled;
 pub use display::Named;
 pub use expr::{BinaryOp, Expr, Test};
-pub use fault::{Evaluated, Fault, Faults, Reason};
+pub use fault::{Evaluated, Fault, Faults, Reason, SEVERAL_ROWS};
 pub use literal::{Digits, FloatBits, Literal, Value};
 pub use refused::why as refused_function;
 pub(crate) use scalar::exists as is_native;

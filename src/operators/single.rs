@@ -15,6 +15,7 @@ use super::faults::fault_batch;
 use super::spec::Door;
 use super::{EpochEnd, FAULT_PORT, Flow, MAIN_PORT, Operator, Output};
 use crate::base::{Error, Result};
+use crate::functions::SEVERAL_ROWS;
 use crate::state::{OperatorState, TableSpec};
 use crate::types::{Column, DeltaBatch, EncodedRows, RowCodec, Schema};
 
@@ -25,8 +26,6 @@ const ROWS: usize = 0;
 const SHOWN: usize = 1;
 const ROW: u8 = 1;
 const FAULT: u8 = 2;
-/// PostgreSQL's words for 21000.
-const SEVERAL: &str = "more than one row returned by a subquery used as an expression";
 
 /// The one row of the input. Port 0: that row, or NULLs over no rows; nothing while there are several rows, which is a
 /// fault on port 2. Runs as one subtask.
@@ -124,7 +123,7 @@ impl Single {
                 Some((&FAULT, _)) => {
                     let options = RecordBatchOptions::new().with_row_count(Some(1));
                     let none = RecordBatch::try_new_with_options(Schema::default().arrow(), Vec::new(), &options)?;
-                    out.emit(FAULT_PORT, fault_batch(&none, vec![SEVERAL.to_owned()], vec![*weight])?);
+                    out.emit(FAULT_PORT, fault_batch(&none, vec![SEVERAL_ROWS.to_owned()], vec![*weight])?);
                 }
                 _ => return Err(Error::corrupt("state table \"shown\" of operator \"single\" holds another format")),
             }

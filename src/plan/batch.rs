@@ -14,7 +14,7 @@ use super::lookup::find_lookups;
 use super::partition_keys::expand_partition_keys;
 use super::relation::RelationSource;
 use super::repeat::expand_repeats;
-use super::subquery::rewrite_predicates;
+use super::subquery::join_subqueries;
 use super::unnest::expand_unnest;
 use super::window::expand_windows;
 use crate::base::{Error, Result};
@@ -28,9 +28,9 @@ pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
 pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
     let plan = expand_asof(find_asof(find_lookups(plan, true)?)?).map_err(internal)?;
+    let plan = join_subqueries(plan, false).map_err(internal)?;
     let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_unnest);
-    let windows = windows.and_then(expand_empty_sets).and_then(expand_partition_keys).map_err(internal)?;
-    let expanded = rewrite_predicates(windows).map_err(internal)?;
+    let expanded = windows.and_then(expand_empty_sets).and_then(expand_partition_keys).map_err(internal)?;
     let mut failure = None;
     let bound = expanded.transform_up_with_subqueries(|plan| {
         let LogicalPlan::TableScan(mut scan) = plan else { return Ok(Transformed::no(plan)) };

@@ -4,16 +4,15 @@
 //!   LogicalPlan ─ optimize ─▶ LogicalPlan ─ lower ─▶ streams and operators (build) ─ outputs ─▶ Graph
 //! ```
 
+mod arrays;
 mod asof;
 mod batch;
 mod build;
-mod correlated;
+mod decorrelate;
 mod during;
 mod first_rows;
 mod grouping;
 mod index;
-mod lifted;
-mod limited;
 mod lookup;
 mod lower;
 mod optimize;
@@ -29,25 +28,21 @@ mod subquery;
 mod unnest;
 mod view;
 mod window;
-mod windows_about;
 
 pub use asof::{ASOF, asof_mark};
 pub use batch::for_batch;
 pub use during::CLOCK_HINT;
 pub use grouping::resolve_grouping;
 pub use index::{index_for, plan_index};
-pub use lifted::lift_conditions;
-pub use limited::number_limited;
 pub use lookup::{LOOKUP, lookup_mark};
 pub use lower::{Became, unit_row};
 pub use point::{fixed_key, scans};
 pub use proctime::{proctime_columns, stamped};
 pub use relation::RelationSource;
 pub use repeat::Repeat;
-pub use subquery::always_a_row;
+pub use subquery::{always_a_row, join_subqueries};
 pub use unnest::{Unnest, apply_to_rows};
 pub use view::{
     EmitMode, KeepLimits, PlannedView, Target, ViewRequest, explain, plan_kept, plan_sink, plan_table, plan_view,
 };
 pub use window::{WINDOW_END, WINDOW_START, Window, WindowAssign, expand_windows};
-pub use windows_about::partition_windows;

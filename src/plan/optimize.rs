@@ -26,7 +26,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::first_rows::first_rows;
-use super::subquery::{join_single_rows, rewrite_predicates};
+use super::subquery::join_single_rows;
 use crate::functions::{IndependentSubqueries, with_own_casts};
 
 /// The rules, in DataFusion's order. Left out on purpose: those that move LIMIT (its meaning stays ours), split
@@ -56,7 +56,7 @@ static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
 pub(super) fn optimize(plan: LogicalPlan, session: &SessionState) -> PlanResult<LogicalPlan> {
     let config = Config::new(session);
     let analyzed = Analyzer::new().execute_and_check(first_rows(plan)?, &config.options, |_, _| {})?;
-    let plan = join_single_rows(rewrite_predicates(with_own_casts(analyzed)?)?)?;
+    let plan = join_single_rows(with_own_casts(analyzed)?)?;
     RULES.optimize(plan, &config, |_, _| {})
 }
 

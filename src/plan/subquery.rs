@@ -21,23 +21,26 @@ use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetC
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Expr, FetchType, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, lit, when,
+    Expr, FetchType, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, lit, when,
 };
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::optimizer::OptimizerContext;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 
-use super::correlated::join_correlated;
+use super::arrays::aggregate_arrays;
+use super::decorrelate::{decorrelate, is_plain_exists};
 use super::single::SingleRow;
 
-/// `plan` with predicates over sub-queries made of `EXISTS` and scalar sub-queries.
-pub(super) fn rewrite_predicates(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+/// `plan` with its sub-queries made ready for join rules, and those about the row around them as joins. `strict`: what
+/// cannot be a join is an error; else it stays.
+pub fn join_subqueries(plan: LogicalPlan, strict: bool) -> PlanResult<LogicalPlan> {
     if !has_subquery(&plan)? {
         return Ok(plan);
     }
+    let plan = aggregate_arrays(plan)?;
     let plan = plan.transform_up_with_subqueries(memberships)?.data;
     let plan = RewriteSetComparison::new().rewrite(plan, &OptimizerContext::new())?.data;
-    join_correlated(plan.transform_up_with_subqueries(predicates)?.data)
+    decorrelate(plan.transform_up_with_subqueries(predicates)?.data, strict)
 }
 
 /// `plan` with every uncorrelated scalar sub-query as a join with its one row.
@@ -144,7 +147,10 @@ fn whole(condition: Expr, outer: &DFSchema) -> PlanResult<Transformed<Vec<Expr>>
 fn embedded(expr: Expr, outer: &DFSchema, filter: bool) -> PlanResult<Transformed<Expr>> {
     expr.transform_up(|expr| match expr {
         Expr::Exists(exists)
-            if filter && !exists.subquery.outer_ref_columns.is_empty() && !always_a_row(&exists.subquery.subquery) =>
+            if filter
+                && !exists.subquery.outer_ref_columns.is_empty()
+                && !always_a_row(&exists.subquery.subquery)
+                && is_plain_exists(&exists.subquery.subquery) =>
         {
             Ok(Transformed::no(Expr::Exists(exists)))
         }
@@ -264,8 +270,21 @@ impl Singles {
             LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => {
                 self.above_one_input(plan)
             }
+            LogicalPlan::Join(join) => self.condition(join),
             other => Ok(Transformed::no(other)),
         }
+    }
+
+    /// A join under a condition by scalars: those stand beside the rows of its left side.
+    fn condition(&mut self, mut join: Join) -> PlanResult<Transformed<LogicalPlan>> {
+        let mut rows = None;
+        let condition = join.filter.take().map(|condition| self.replace(condition, &mut rows)).transpose()?;
+        join.filter = condition.map(|condition| condition.data);
+        let Some(rows) = rows else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
+        let columns: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
+        let left = LogicalPlanBuilder::from(join.left.as_ref().clone()).cross_join(rows)?.build()?;
+        let joined = LogicalPlan::Join(Join { left: Arc::new(left), ..join }).recompute_schema()?;
+        Ok(Transformed::yes(LogicalPlanBuilder::from(joined).project(columns)?.build()?))
     }
 
     /// A filter by scalars is a semi join: what changes of the scalars changes only the rows that pass.

@@ -1,7 +1,7 @@
 //! Sub-queries that cannot be made joins, run once for each set of values that they take from outside.
 //!
-//! DataFusion joins correlated sub-queries with what is around them, where it can. Where it cannot (no aggregate, LIMIT,
-//! `ARRAY(...)`, places other than a projection or a filter), and over rows that are in memory anyway (catalogs), the
+//! Correlated sub-queries are joined with what is around them, where that can be done. Where it cannot (`WITH RECURSIVE`
+//! about the row around), and over rows that are in memory anyway (catalogs), the
 //! sub-query becomes a function of the columns that it takes from outside: for each distinct set of values they are put in
 //! as constants, and the query is planned and run by itself.
 
@@ -10,16 +10,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, RecordBatch};
-use arrow::compute::concat;
-use arrow::datatypes::{DataType, Field};
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Column, DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -29,38 +27,7 @@ use datafusion::physical_plan::collect;
 use tokio::runtime::Handle;
 
 use crate::base::{Error, sqlstate};
-
-/// The function that makes an array of the rows of its argument, a sub-query.
-pub const ARRAY_OF: &str = "__array_of";
-
-/// [`ARRAY_OF`] as statements are bound with it; it never runs.
-pub fn array_of() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(ArrayOf { signature: Signature::any(1, Volatility::Stable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct ArrayOf {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for ArrayOf {
-    fn name(&self) -> &str {
-        ARRAY_OF
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
-        let element = types.first().cloned().unwrap_or(DataType::Null);
-        Ok(DataType::List(Arc::new(Field::new_list_field(element, true))))
-    }
-
-    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        datafusion::common::internal_err!("ARRAY(sub-query) was not taken out of the plan")
-    }
-}
+use crate::functions::SEVERAL_ROWS;
 
 /// `plan`, in which the sub-queries that need it are functions.
 pub(super) fn without_dependents(plan: LogicalPlan, state: &Arc<SessionState>) -> PlanResult<LogicalPlan> {
@@ -131,12 +98,6 @@ impl Rewriting<'_> {
     }
 
     fn expr(&self, expr: Expr, node: &LogicalPlan) -> PlanResult<Transformed<Expr>> {
-        if let Expr::ScalarFunction(ScalarFunction { func, args }) = &expr
-            && func.name() == ARRAY_OF
-            && let [Expr::ScalarSubquery(subquery)] = args.as_slice()
-        {
-            return self.function(Kind::Array, subquery, None);
-        }
         let Some(subquery) = subquery_of(&expr) else { return Ok(Transformed::no(expr)) };
         let correlated = !outer_references(&subquery.subquery)?.is_empty();
         let checked = || datafusion::logical_expr::logical_plan::check_subquery_expr(node, &subquery.subquery, &expr);
@@ -182,7 +143,6 @@ impl Rewriting<'_> {
         let value = subquery.subquery.schema().field(0).data_type().clone();
         let ty = match kind {
             Kind::Scalar => value,
-            Kind::Array => DataType::List(Arc::new(Field::new_list_field(value, true))),
             Kind::Exists | Kind::In => DataType::Boolean,
         };
         let args = first.into_iter().chain(outer.iter().cloned().map(Expr::Column)).collect();
@@ -279,8 +239,6 @@ enum Kind {
     Exists,
     /// Whether the first argument is among its values.
     In,
-    /// All its values, in its order.
-    Array,
 }
 
 /// A sub-query as a function of what it takes from outside.
@@ -374,7 +332,6 @@ impl Dependent {
         match self.kind {
             Kind::Exists => Ok(ScalarValue::Boolean(Some(rows.iter().any(|rows| rows.num_rows() > 0)))),
             Kind::Scalar => self.single(&rows),
-            Kind::Array => self.array(&rows),
             Kind::In => within(args.first(), &rows),
         }
     }
@@ -387,21 +344,11 @@ impl Dependent {
                 ScalarValue::try_from_array(rows.column(0), 0)?.cast_to(&self.ty)
             }
             (Some(_), _) => Err(DataFusionError::External(Box::new(
-                Error::fault("more than one row returned by a subquery used as an expression")
+                Error::fault(SEVERAL_ROWS)
                     .with_code(sqlstate::CARDINALITY_VIOLATION)
                     .with_hint("Add LIMIT 1, or an aggregate."),
             ))),
         }
-    }
-
-    fn array(&self, rows: &[RecordBatch]) -> PlanResult<ScalarValue> {
-        let DataType::List(element) = &self.ty else { return ScalarValue::try_new_null(&self.ty) };
-        let columns: Vec<&dyn Array> = rows.iter().map(|rows| rows.column(0).as_ref()).collect();
-        let values = match columns.is_empty() {
-            true => arrow::array::new_empty_array(element.data_type()),
-            false => arrow::compute::cast(&concat(&columns)?, element.data_type())?,
-        };
-        Ok(SingleRowListArrayBuilder::new(values).build_list_scalar())
     }
 }
 

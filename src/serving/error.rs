@@ -4,6 +4,7 @@ use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 use crate::base::{Error, sqlstate};
+use crate::functions::SEVERAL_ROWS;
 
 /// `error` as one of ours. An error of ours that travelled through DataFusion comes out as it was.
 pub fn from_datafusion(error: DataFusionError) -> Error {
@@ -89,7 +90,7 @@ fn described(error: &DataFusionError) -> Error {
             Error::invalid(text)
         }
         DataFusionError::Execution(_) if text == "Scalar subquery returned more than one row" => {
-            Error::fault("more than one row returned by a subquery used as an expression").with_code("21000")
+            Error::fault(SEVERAL_ROWS).with_code("21000")
         }
         DataFusionError::Execution(_) => Error::fault(text),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {

@@ -20,7 +20,6 @@ mod yielding;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{ARRAY_OF, array_of};
 pub use error::from_datafusion;
 pub use given::{Rows, rows_table, stream_table};
 pub use lookup::KeyFilter;

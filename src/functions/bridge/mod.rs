@@ -10,6 +10,7 @@
 
 mod accumulate;
 mod aggregate;
+mod array_of;
 mod condition;
 mod independent;
 mod lower;
@@ -24,6 +25,7 @@ mod types;
 mod udf;
 
 pub use aggregate::{aggregate_from_datafusion, aggregate_function};
+pub use array_of::{ARRAY_OF, array_of};
 pub use independent::IndependentSubqueries;
 pub use lower::from_datafusion;
 pub use may_be_null::may_be_null;

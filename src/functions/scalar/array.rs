@@ -8,7 +8,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use super::{Function, Kind, Made, Returns, Row, Run, function};
 use crate::base::{Error, Result, sqlstate};
 use crate::functions::expr::BinaryOp;
-use crate::functions::fault::{Fault, Reason};
+use crate::functions::fault::{Fault, Reason, SEVERAL_ROWS};
 use crate::functions::kernels::{Col, compare};
 use crate::types::schema::{element_field, row_fields};
 use crate::types::{RowCodec, SqlType};
@@ -22,6 +22,7 @@ type Columns = Result<(ArrayRef, Vec<Fault>)>;
 pub(super) const FUNCTIONS: &[Function] = &[
     function("__array", &[Element], Returns::List, Run::Columns(make)).variadic().loose(),
     function("__element", &[List, Int], Returns::Element, Run::Columns(element)).loose(),
+    function("__single", &[List], Returns::Element, Run::Columns(single)),
     function("__slice", &[List, Int, Int], Returns::List, Run::Columns(slice)),
     function("__slice_from", &[List, Int], Returns::List, Run::Columns(slice)),
     function("__slice_to", &[List, Int], Returns::List, Run::Columns(slice_to)),
@@ -125,6 +126,22 @@ fn element(args: &[ArrayRef], _: &SqlType, rows: usize) -> Columns {
     };
     let picks: UInt32Array = (0..rows).map(pick).collect();
     Ok((arrow::compute::take(lists.values(), &picks, None)?, Vec::new()))
+}
+
+/// The one element; NULL of none, a fault of several: what a sub-query that is a value gives.
+fn single(args: &[ArrayRef], _: &SqlType, rows: usize) -> Columns {
+    let [array] = args else { return Err(internal("with another number of arguments")) };
+    let lists = lists(array)?;
+    let mut faults = Vec::new();
+    let mut pick = |row: usize| {
+        let places = places(lists, row)?;
+        if places.len() > 1 {
+            faults.push(Fault { row: row as u32, reason: Reason::new(sqlstate::CARDINALITY_VIOLATION, SEVERAL_ROWS) });
+        }
+        (places.len() == 1).then_some(places.start as u32)
+    };
+    let picks: UInt32Array = (0..rows).map(&mut pick).collect();
+    Ok((arrow::compute::take(lists.values(), &picks, None)?, faults))
 }
 
 fn cut(args: &[ArrayRef], ty: &SqlType, rows: usize, bounds: impl Fn(usize, usize) -> (i64, i64)) -> Columns {

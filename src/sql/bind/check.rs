@@ -67,10 +67,7 @@ fn position(node: &impl Spanned) -> usize {
 }
 
 /// What only reads may call: how it is refused elsewhere, and what to write instead.
-fn reads_only(function: &Function, name: &str) -> Option<(String, &'static str)> {
-    if matches!(function.args, FunctionArguments::Subquery(_)) && name == "array" {
-        return Some(("ARRAY of a sub-query".to_string(), "Join, and aggregate with array_agg()."));
-    }
+fn reads_only(name: &str) -> Option<(String, &'static str)> {
     is_catalog_function(name).then(|| {
         let what = format!("function {name}(), which asks for the catalog or the session,");
         (what, "Call it in the SELECT that reads the view.")
@@ -231,7 +228,8 @@ impl Checker<'_, '_> {
             [schema, name] if !self.provider.functions(Some(schema), name).is_empty() => return Ok(()),
             _ => return Err(undefined(&parts.join("."), None, at)),
         };
-        if set_functions::list_function(name).is_some() || json_aggregates::is_one(name) {
+        let array = name == "array" && matches!(function.args, FunctionArguments::Subquery(_));
+        if array || set_functions::list_function(name).is_some() || json_aggregates::is_one(name) {
             return Ok(()); // Rewritten before it is planned.
         }
         if ["tumble", "hop", "cumulate", "session", "descriptor", ASOF, LOOKUP].contains(&name) {
@@ -245,7 +243,7 @@ impl Checker<'_, '_> {
                 .at(mark));
         }
         let name = json_function(name);
-        if let Some((what, rewrite)) = reads_only(function, name) {
+        if let Some((what, rewrite)) = reads_only(name) {
             return if self.stored() { Err(refused_stored(&what, rewrite, at)) } else { Ok(()) };
         }
         let session = self.provider.session;

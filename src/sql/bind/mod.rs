@@ -55,7 +55,7 @@ use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::postgres::types_told;
 use crate::catalog::{Catalog, Relation, RelationKind};
-use crate::plan::{lift_conditions, number_limited, partition_windows, resolve_grouping};
+use crate::plan::{join_subqueries, resolve_grouping};
 use crate::types::{Column as TypedColumn, Schema, SqlType, Told};
 
 pub(super) use self::types::sql_type as type_of;
@@ -191,7 +191,7 @@ impl<'a> Binder<'a> {
 fn analyzed(plan: LogicalPlan, mode: BindMode, session: &SessionState) -> datafusion::common::Result<LogicalPlan> {
     let (analyzer, options) = (Analyzer::new(), session.config_options());
     match mode {
-        BindMode::Stored => analyzer.execute_and_check(plan, options, |_, _| {}),
+        BindMode::Stored => analyzer.execute_and_check(join_subqueries(plan, true)?, options, |_, _| {}),
         BindMode::Read => analyzer.rules.iter().try_fold(plan, |plan, rule| rule.analyze(plan, options)),
     }
 }
@@ -253,8 +253,7 @@ fn plan_query(
         .and_then(sets::count_both_sides)
         .and_then(shifts::spell_shifts)
         .and_then(|plan| limits::expand_ties(plan, provider.session));
-    let plan = plan.and_then(missing_rows::may_be_missing).and_then(lift_conditions);
-    planned(plan.and_then(|plan| ties::break_ties(plan, ties)).and_then(partition_windows).and_then(number_limited))
+    planned(plan.and_then(missing_rows::may_be_missing).and_then(|plan| ties::break_ties(plan, ties)))
 }
 
 fn parameter_field(ty: &SqlType) -> FieldRef {

@@ -24,8 +24,8 @@ use super::types::Types;
 use super::windows::Windows;
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::{Catalog, Relation, RelationKind, schemas};
+use crate::functions::{ARRAY_OF, array_of};
 use crate::plan::{ASOF, LOOKUP, RelationSource, asof_mark, lookup_mark, stamped};
-use crate::serving::{ARRAY_OF, array_of};
 use crate::types::RelationId;
 
 /// Views may be built on views this deep.
@@ -238,7 +238,7 @@ impl ContextProvider for Provider<'_> {
         if name == super::spread::ROWS {
             return Some(super::spread::rows_udf());
         }
-        if name == ARRAY_OF && self.mode == BindMode::Read {
+        if name == ARRAY_OF {
             return Some(array_of());
         }
         if is_catalog_function(name) && self.mode == BindMode::Read {

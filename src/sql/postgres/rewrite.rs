@@ -17,11 +17,8 @@ use super::keywords;
 use super::names::REGS;
 use crate::base::{Error, Result};
 use crate::catalog::schemas;
-use crate::functions::is_native;
+use crate::functions::{ARRAY_OF, is_native};
 use crate::sql::parse::fold;
-
-/// The function that makes an array of the rows of its argument, a sub-query.
-const ARRAY_OF: &str = crate::serving::ARRAY_OF;
 
 /// Rewrites `query`; names of its columns were given before.
 pub(in crate::sql) fn rewrite(query: &mut Query) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Functions made with CREATE FUNCTION, operators of JSONB, `*` over merged columns, and sub-queries about a range.
+//! Functions made with CREATE FUNCTION, operators of JSONB, `*` over merged columns.
 
 use millstream::base::random::Random;
 
@@ -25,11 +25,12 @@ pub(super) const FUNCTIONS: [(&str, &str); 3] = [
 impl Generator {
     /// One view of the head of this file.
     pub(super) fn called(&self, random: &mut Random) -> Draft {
-        match random.below(4) {
+        match random.below(5) {
             0 => self.functions(random),
             1 => self.documents(random),
             2 => self.star(random),
-            _ => self.about_a_range(random),
+            3 => self.about_a_range(random),
+            _ => self.about_rows(random),
         }
     }
 
@@ -103,46 +104,12 @@ impl Generator {
         draft
     }
 
-    /// An aggregate of the rows of another relation that stand in some order to the row.
-    fn about_a_range(&self, random: &mut Random) -> Draft {
-        let mut draft = Draft::default();
-        draft.has(Feature::CorrelatedRange);
-        let sides = [self.with_int(random), self.with_int(random)];
-        let scope = |relation: &Relation, alias: &str| -> Scope {
-            relation.columns.iter().map(|(name, kind)| (format!("{alias}.{name}"), *kind)).collect()
-        };
-        let (left, right) = (scope(&sides[0], "l"), scope(&sides[1], "r"));
-        sides.iter().for_each(|side| draft.reads.push(side.name.clone()));
-        let keys = [format!("l.{}", int_column(random, &sides[0])), format!("r.{}", int_column(random, &sides[1]))];
-        let call = match random.below(5) {
-            0 => "count(*)".to_string(),
-            1 => format!("count(DISTINCT {})", keys[1]),
-            2 => format!("max({}) - {}", keys[1], keys[0]),
-            3 => format!("count(*) + count({})", keys[1]),
-            _ => format!("min({})", keys[1]),
-        };
-        let compared = format!("{} {} {}", keys[1], pick(random, &["<", "<=", ">", "<>"]), keys[0]);
-        let compared = match random.one_in(2) {
-            true => compared,
-            false => format!("{compared} AND {}", predicate(random, &right, 1)),
-        };
-        let value = format!("(SELECT {call} FROM {} r WHERE {compared})", sides[1].name);
-        draft.from = format!("{} l", sides[0].name);
-        draft.select = projection(random, &left);
-        match random.below(3) {
-            0 => draft.filter = Some(format!("{value} > {}", random.below(3))),
-            1 => draft.filter = Some(format!("{} = {value}", keys[0])),
-            _ => draft.select.push((value, Kind::Int)),
-        }
-        draft
-    }
-
-    fn with_int(&self, random: &mut Random) -> Relation {
+    pub(super) fn with_int(&self, random: &mut Random) -> Relation {
         self.relation(random, |relation| relation.columns.iter().any(|(_, kind)| *kind == Kind::Int))
     }
 }
 
-fn int_column(random: &mut Random, relation: &Relation) -> String {
+pub(super) fn int_column(random: &mut Random, relation: &Relation) -> String {
     let ints = relation.columns.iter().filter(|(_, kind)| *kind == Kind::Int).map(|(name, _)| name);
     let ints: Vec<&String> = ints.collect();
     let key = ints.iter().find(|name| name.as_str() == "k").or_else(|| random.pick(&ints));

@@ -2,6 +2,7 @@
 //!
 //! `MILLSTREAM_SEED` repeats a run, `MILLSTREAM_QUERIES` says how many queries; what was covered is printed.
 
+mod about;
 mod called;
 mod oracle;
 mod over;

@@ -93,6 +93,7 @@ pub enum Feature {
     Jsonb,
     MergedStar,
     CorrelatedRange,
+    AboutTheRow,
 }
 
 impl Feature {
@@ -173,6 +174,7 @@ impl Feature {
         Feature::Jsonb,
         Feature::MergedStar,
         Feature::CorrelatedRange,
+        Feature::AboutTheRow,
     ];
 }
 
