@@ -28,10 +28,10 @@ pub use aggregate::{
     Accumulators, AggregateCall, AggregateFunction, Aggregates, Arguments, FloatSum, Folding, Keeping, Order, Wide,
 };
 pub use bridge::{
-    ARRAY_OF, IndependentSubqueries, PROCTIME, SqlBody, aggregate_from_datafusion, aggregate_function, array_of,
-    at_clock, error_from_datafusion, from_datafusion, is_clock, keep_row_order, may_be_null, native_call, proctime_udf,
-    register_all, register_clock, row_order, row_order_args, session_config, session_state_builder, sql_function,
-    with_own_casts,
+    ARRAY_OF, IndependentSubqueries, PROCTIME, SqlBody, aggregate_from_datafusion, aggregate_function,
+    aggregate_in_order, array_of, at_clock, error_from_datafusion, from_datafusion, is_clock, keep_row_order,
+    may_be_null, native_call, proctime_udf, register_all, register_clock, row_order, row_order_args, session_config,
+    session_state_builder, sql_function, with_own_casts,
 };
 pub use cast::exists as can_cast;
 pub use compiled::Compiled;

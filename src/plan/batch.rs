@@ -19,6 +19,7 @@ use super::unnest::expand_unnest;
 use super::window::expand_windows;
 use crate::base::{Error, Result};
 use crate::catalog::Relation;
+use crate::functions::aggregate_in_order;
 
 /// Gives what a scan of a relation reads.
 pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider>> + 'a;
@@ -28,7 +29,7 @@ pub type Provide<'a> = dyn FnMut(&Arc<Relation>) -> Result<Arc<dyn TableProvider
 /// `SessionState::create_physical_plan`. Reads and the test oracle go this way.
 pub fn for_batch(plan: LogicalPlan, provide: &mut Provide<'_>) -> Result<LogicalPlan> {
     let plan = expand_asof(find_asof(find_lookups(plan, true)?)?).map_err(internal)?;
-    let plan = join_subqueries(plan, false).map_err(internal)?;
+    let plan = join_subqueries(plan, false).and_then(aggregate_in_order).map_err(internal)?;
     let windows = expand_windows(plan).and_then(expand_repeats).and_then(expand_unnest);
     let expanded = windows.and_then(expand_empty_sets).and_then(expand_partition_keys).map_err(internal)?;
     let mut failure = None;

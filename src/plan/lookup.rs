@@ -1,7 +1,7 @@
 //! `LookupJoin`: the logical node of FOR SYSTEM_TIME AS OF PROCTIME(), and what it means to a batch engine: a plain join.
 //!
-//! The binder writes such a join as a plain one with [`LOOKUP`] among its conditions; [`find_lookups`] makes the node of it,
-//! whose conditions are equalities.
+//! The binder writes such a join as a plain one with [`LOOKUP`] among its conditions, perhaps of a column that must be
+//! PROCTIME() (with the title of the right side, and where that stands); [`find_lookups`] makes the node of it, whose conditions are equalities.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -9,13 +9,15 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, DataFusionError, JoinType, Result as PlanResult, plan_datafusion_err};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, Extension, Filter, Join, LogicalPlan, Operator, ScalarUDF, UserDefinedLogicalNodeCore,
-    Volatility, build_join_schema, create_udf,
+    BinaryExpr, Expr, Extension, Filter, Join, LogicalPlan, Operator, ScalarUDF, Signature, SimpleScalarUDF,
+    TypeSignature, UserDefinedLogicalNodeCore, Volatility, build_join_schema,
 };
+
+use super::proctime::is_processing_time;
 
 use crate::base::{Error, Result};
 use crate::functions::error_from_datafusion;
@@ -27,7 +29,9 @@ pub const LOOKUP: &str = "__lookup";
 pub fn lookup_mark() -> Arc<ScalarUDF> {
     static MARK: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         let never = Arc::new(|_: &[_]| Err(DataFusionError::Plan("a lookup join was not planned".to_string())));
-        Arc::new(create_udf(LOOKUP, Vec::new(), DataType::Boolean, Volatility::Volatile, never))
+        let one_of = vec![TypeSignature::Nullary, TypeSignature::Any(3)];
+        let signature = Signature::one_of(one_of, Volatility::Volatile);
+        Arc::new(SimpleScalarUDF::new_with_signature(LOOKUP, signature, DataType::Boolean, never).into())
     });
     Arc::clone(&MARK)
 }
@@ -108,12 +112,27 @@ impl UserDefinedLogicalNodeCore for LookupJoin {
     }
 }
 
+/// Fails unless the columns in the marks of `plan` are PROCTIME().
+pub fn check_lookups(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node
+            && let Some((_, about)) = marked(join)
+            && let [time, title, place] = about.as_slice()
+            && !is_processing_time(time, &join.left)
+        {
+            return Err(DataFusionError::External(Box::new(no_versions(title, place))));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(plan)
+}
+
 /// `plan` with every join that is marked as a [`LookupJoin`]; with `present`, as a plain join with what is there now.
 pub(super) fn find_lookups(plan: LogicalPlan, present: bool) -> Result<LogicalPlan> {
     let mut refusal = None;
     let found = plan.transform_up_with_subqueries(|plan| {
         let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
-        let Some(conditions) = marked(&join) else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
+        let Some((conditions, _)) = marked(&join) else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
         if present {
             return Ok(Transformed::yes(LogicalPlan::Join(Join { filter: conjunction(conditions), ..join })));
         }
@@ -131,11 +150,34 @@ pub(super) fn find_lookups(plan: LogicalPlan, present: bool) -> Result<LogicalPl
     }
 }
 
-/// The other conditions of a join that is marked.
-fn marked(join: &Join) -> Option<Vec<Expr>> {
-    let is_mark = |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if call.func.name() == LOOKUP);
-    let all = split_conjunction_owned(join.filter.clone()?);
-    all.iter().any(is_mark).then(|| all.into_iter().filter(|expr| !is_mark(expr)).collect())
+/// The other conditions of a join that is marked, and the arguments of the mark.
+fn marked(join: &Join) -> Option<(Vec<Expr>, Vec<Expr>)> {
+    let mut about = Vec::new();
+    let mut found = false;
+    let mut others = Vec::new();
+    for condition in split_conjunction_owned(join.filter.clone()?) {
+        match condition {
+            Expr::ScalarFunction(call) if call.func.name() == LOOKUP => {
+                found = true;
+                about = call.args;
+            }
+            other => others.push(other),
+        }
+    }
+    found.then_some((others, about))
+}
+
+fn no_versions(title: &Expr, place: &Expr) -> Error {
+    let shown = |expr: &Expr| match expr {
+        Expr::Literal(value, _) => value.to_string(),
+        other => other.to_string(),
+    };
+    let error = Error::unsupported(format!("{} has no versions: it has no event time", shown(title)))
+        .with_hint("Declare WATERMARK FOR its time, or write ASOF JOIN ... ON keys AND left.time >= right.time.");
+    match shown(place).parse() {
+        Ok(at) => error.at(at),
+        Err(_) => error,
+    }
 }
 
 fn node_of(join: Join, conditions: Vec<Expr>) -> Result<LogicalPlan> {

@@ -34,7 +34,7 @@ pub use batch::for_batch;
 pub use during::CLOCK_HINT;
 pub use grouping::resolve_grouping;
 pub use index::{index_for, plan_index};
-pub use lookup::{LOOKUP, lookup_mark};
+pub use lookup::{LOOKUP, check_lookups, lookup_mark};
 pub use lower::{Became, unit_row};
 pub use point::{fixed_key, scans};
 pub use proctime::{proctime_columns, stamped};

@@ -156,6 +156,44 @@ fn is_proctime(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.name() == PROCTIME)
 }
 
+/// Whether `expr`, over the rows of `plan`, is the time at which they came.
+pub(super) fn is_processing_time(expr: &Expr, plan: &LogicalPlan) -> bool {
+    let column = match expr {
+        Expr::Alias(alias) => return is_processing_time(&alias.expr, plan),
+        Expr::Cast(cast) => return is_processing_time(&cast.expr, plan),
+        Expr::Column(column) => column,
+        other => return is_proctime(other),
+    };
+    let Some(at) = plan.schema().maybe_index_of_column(column) else { return false };
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            projection.expr.get(at).is_some_and(|expr| is_processing_time(expr, &projection.input))
+        }
+        LogicalPlan::TableScan(scan) => RelationSource::of(&scan.source).is_some_and(|relation| {
+            let at = scan.projection.as_ref().map_or(Some(at), |columns| columns.get(at).copied());
+            proctime_columns(relation).is_ok_and(|columns| at.is_some_and(|at| columns.contains(&at)))
+        }),
+        LogicalPlan::Extension(extension) if extension.node.as_any().is::<Proctime>() && column.name == STAMP => true,
+        // What passes rows on has the columns of its inputs in their order.
+        other => {
+            let mut from = 0;
+            other.inputs().into_iter().any(|input| {
+                let place = at.checked_sub(from).filter(|at| *at < input.schema().fields().len());
+                from += input.schema().fields().len();
+                let below = place.map(|at| Expr::Column(Column::from(input.schema().qualified_field(at))));
+                passes(other) && below.is_some_and(|below| is_processing_time(&below, input))
+            })
+        }
+    }
+}
+
+fn passes(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().is::<Proctime>(),
+        other => matches!(other, LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Join(_)),
+    }
+}
+
 /// Whether `plan` gives the rows of one relation that never retracts, one by one.
 fn is_plain(plan: &LogicalPlan) -> bool {
     match plan {

@@ -119,18 +119,18 @@ pub(super) fn is_summed(call: &Call) -> crate::base::Result<bool> {
 
 /// A call ready to take in columns.
 #[derive(Debug)]
-struct Ready {
-    aggregates: Aggregates,
+pub(super) struct Ready {
+    pub aggregates: Aggregates,
     schema: arrow::datatypes::SchemaRef,
 }
 
 impl Ready {
-    fn new(call: &Call) -> crate::base::Result<Ready> {
+    pub fn new(call: &Call) -> crate::base::Result<Ready> {
         let aggregates = Aggregates::new(std::slice::from_ref(&call.call), &call.input, true)?;
         Ok(Ready { aggregates, schema: call.input.arrow() })
     }
 
-    fn arguments(&self, columns: &[ArrayRef]) -> Result<Arguments> {
+    pub fn arguments(&self, columns: &[ArrayRef]) -> Result<Arguments> {
         let cast =
             |(column, field): (&ArrayRef, &arrow::datatypes::FieldRef)| match column.data_type() == field.data_type() {
                 true => Ok(Arc::clone(column)),

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use super::accumulate::{Collected, Grouped, Shown, Single, is_summed, one_call};
+use super::in_order::InOrder;
 use super::lower::{from_datafusion, sql_schema};
 use super::udf::external;
 use crate::base::{Error, sqlstate};
@@ -193,13 +194,22 @@ pub(crate) struct Ours {
     entry: &'static Entry,
     aliases: Vec<String>,
     signature: Signature,
+    /// Whether its rows come in an order that counts.
+    in_order: bool,
+}
+
+/// `udaf` as of rows in the order in which they come, if it is one of ours that can tell.
+pub(super) fn in_order_of_rows(udaf: &AggregateUDF) -> Option<AggregateUDF> {
+    let ours = Ours::of(udaf)?;
+    let tells = matches!(ours.entry.function, AggregateFunction::StringAgg | AggregateFunction::ArrayAgg);
+    tells.then(|| AggregateUDF::new_from_impl(Ours { in_order: true, ..ours.clone() }))
 }
 
 impl Ours {
     fn udaf(entry: &'static Entry) -> AggregateUDF {
         let signature = Signature::user_defined(Volatility::Immutable);
         let aliases = entry.aliases.iter().map(|&alias| alias.to_owned()).collect();
-        AggregateUDF::new_from_impl(Ours { entry, aliases, signature })
+        AggregateUDF::new_from_impl(Ours { entry, aliases, signature, in_order: false })
     }
 
     /// The aggregate behind `udaf`, if it is one of ours.
@@ -303,6 +313,7 @@ impl AggregateUDFImpl for Ours {
         let call = self.call(&args)?;
         let inner: Box<dyn Accumulator> = match is_summed(&call).map_err(external)? {
             true => Box::new(Single::new(&call).map_err(external)?),
+            false if self.in_order => Box::new(InOrder::new(&call).map_err(external)?),
             false => Box::new(Collected::new(&call).map_err(external)?),
         };
         Ok(match self.of_numbers(&types_of(&args)) {

@@ -12,6 +12,7 @@ mod accumulate;
 mod aggregate;
 mod array_of;
 mod condition;
+mod in_order;
 mod independent;
 mod lower;
 mod may_be_null;
@@ -26,6 +27,7 @@ mod udf;
 
 pub use aggregate::{aggregate_from_datafusion, aggregate_function};
 pub use array_of::{ARRAY_OF, array_of};
+pub use in_order::aggregate_in_order;
 pub use independent::IndependentSubqueries;
 pub use lower::from_datafusion;
 pub use may_be_null::may_be_null;

@@ -18,7 +18,8 @@ use crate::functions::refused;
 use crate::types::SqlType;
 
 /// Names that read the clock.
-const NAMES: &[&str] = &["now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "localtimestamp"];
+const NAMES: &[&str] =
+    &["now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "mz_now", "localtimestamp"];
 
 /// The function that gives the time at which a row came; of a statement, its clock.
 pub const PROCTIME: &str = "proctime";
@@ -60,7 +61,7 @@ impl Clock {
             signature: Signature::nullary(Volatility::Stable),
         };
         [
-            clock("now", &NAMES[1..4], SqlType::TimestampTz),
+            clock("now", &NAMES[1..5], SqlType::TimestampTz),
             clock("localtimestamp", &[], SqlType::Timestamp),
             clock("current_date", &["today"], SqlType::Date),
             clock("current_time", &[], SqlType::Time),

@@ -9,9 +9,9 @@ use arrow::compute::{concat, take};
 use super::frames::{Framing, Rows};
 use super::spec::{Bound, OverCall, OverFunction};
 use crate::base::{Error, Result};
-use crate::functions::{AggregateCall, Aggregates, Keeping};
+use crate::functions::{AggregateCall, AggregateFunction, Aggregates, Keeping};
 use crate::operators::partition::{PartitionCodec, RowOrder};
-use crate::types::{Schema, SqlType, Weights};
+use crate::types::{RowCodec, Schema, SqlType, Weights};
 
 /// The results of one call.
 pub(super) struct Results {
@@ -156,27 +156,34 @@ struct Moving {
     retracts: bool,
     /// Whether frames grow towards the front.
     backwards: bool,
+    /// Whether the answer is about the rows in the order of OVER.
+    as_they_come: bool,
 }
 
 /// See [`OverFunction::can_move`].
 pub(super) fn moves(call: &AggregateCall, input: &Schema) -> Result<bool> {
     let keeping = Aggregates::new(std::slice::from_ref(call), input, true)?.keeping();
-    Ok(!call.distinct && keeping.iter().all(|keeping| *keeping == Keeping::Accumulator))
+    let known = |keeping: &Keeping| matches!(keeping, Keeping::Accumulator | Keeping::Multiset { .. });
+    Ok(!call.distinct && call.order.is_empty() && keeping.iter().all(known))
 }
 
 impl Moving {
     fn new(call: &AggregateCall, input: &Schema, backwards: bool) -> Result<Moving> {
         if !moves(call, input)? {
-            return Err(Error::internal(format!("aggregate {call} keeps more than an accumulator")));
+            return Err(Error::internal(format!("aggregate {call} cannot be computed over frames")));
         }
         let calls = std::slice::from_ref(call);
         let retracts = Aggregates::new(calls, input, false)?.keeping().iter().all(|k| *k == Keeping::Accumulator);
-        Ok(Moving { aggregates: Aggregates::new(calls, input, true)?, retracts, backwards })
+        let as_they_come = matches!(call.function, AggregateFunction::StringAgg | AggregateFunction::ArrayAgg);
+        Ok(Moving { aggregates: Aggregates::new(calls, input, true)?, retracts, backwards, as_they_come })
     }
 
     /// Frames share most of their rows with the one before: only what comes and goes is counted. Where rows cannot be
     /// taken back (min, max) and some go, the frame is counted anew.
     fn results(&self, rows: &Rows, ranges: &[Range<usize>]) -> Result<Results> {
+        if let Some(row) = self.aggregates.keeping().first().and_then(Keeping::row) {
+            return self.anew(row, rows, ranges);
+        }
         let mut now = self.aggregates.accumulators();
         now.resize(1);
         let mut all = self.aggregates.accumulators();
@@ -222,6 +229,34 @@ impl Moving {
         Ok(Results { values: take(&found.values, &UInt64Array::from(slots), None)?, reasons })
     }
 
+    /// Each frame from all its rows, of types `row` as they are kept: texts and lists in the order of the rows.
+    fn anew(&self, row: &[SqlType], rows: &Rows, ranges: &[Range<usize>]) -> Result<Results> {
+        let arguments = self.aggregates.arguments(&rows.batch)?;
+        if arguments.faults.is_some() {
+            return Err(faulty());
+        }
+        let kept = RowCodec::new(row.to_vec()).encode_rows(arguments.columns(0), rows.len())?;
+        let mut folding = self.aggregates.folding(0)?;
+        let mut slots = Vec::with_capacity(ranges.len());
+        let mut last: Option<&Range<usize>> = None;
+        let mut frames = 0u64;
+        let mut sorted: Vec<&[u8]> = Vec::new();
+        for range in ranges {
+            if last != Some(range) {
+                let counting = range.clone().filter(|&row| arguments.counts(0, row));
+                sorted.clear();
+                sorted.extend(counting.map(|row| kept.row(row)));
+                if !self.as_they_come {
+                    sorted.sort_unstable();
+                }
+                folding.group(sorted.iter().map(|row| (*row, 1)))?;
+                (last, frames) = (Some(range), frames + 1);
+            }
+            slots.push(frames - 1);
+        }
+        Ok(take(&folding.finish()?, &UInt64Array::from(slots), None)?.into())
+    }
+
     fn count(
         &self,
         now: &mut crate::functions::Accumulators,
@@ -235,11 +270,15 @@ impl Moving {
         let part = rows.batch.slice(range.start, range.len());
         let arguments = self.aggregates.arguments(&part)?;
         if arguments.faults.is_some() {
-            return Err(Error::internal("an argument of a window function faults; the planner computes them before"));
+            return Err(faulty());
         }
         let weights = if weight == 1 { Weights::Ones } else { Weights::from_vec(vec![weight; range.len()]) };
         now.update(&arguments, &vec![0; range.len()], &weights)
     }
+}
+
+fn faulty() -> Error {
+    Error::internal("an argument of a window function faults; the planner computes them before")
 }
 
 /// The type of a call's result.

@@ -123,8 +123,8 @@ impl Frame {
 }
 
 impl OverFunction {
-    /// Whether the aggregate `call` over rows of `input` can be computed over frames: its accumulator must be all it
-    /// needs while rows only come.
+    /// Whether the aggregate `call` over rows of `input` can be computed over frames: it has no DISTINCT and no order of
+    /// its own.
     pub fn can_move(call: &AggregateCall, input: Schema) -> Result<bool> {
         super::evaluate::moves(call, &input)
     }

@@ -125,6 +125,10 @@ impl Scope {
                 }
                 _ => Err(refused()),
             },
+            // Of one day, or another stretch of time: not before it, and not behind it.
+            Expr::Binary { op: BinaryOp::Equal, left, right } => [BinaryOp::GreaterEqual, BinaryOp::LessEqual]
+                .into_iter()
+                .try_for_each(|op| self.solve(Expr::Binary { op, left: left.clone(), right: right.clone() }, solved)),
             Expr::Binary { op, left, right } => {
                 let turned = flipped(op).ok_or_else(refused)?;
                 solved.push(match (self.names_clock(&left), self.names_clock(&right)) {
@@ -144,6 +148,17 @@ impl Scope {
             Expr::Column(_) => self.of_type(op, &clock, time),
             Expr::Cast { expr, to } if to.is_timestamp() && self.ty(&expr)?.is_timestamp() => {
                 self.alone(op, *expr, time)
+            }
+            Expr::Cast { expr, to: SqlType::Date } if self.ty(&expr)?.is_timestamp() => {
+                let Solved { op, time } = of_day(op, time);
+                self.alone(op, *expr, time)
+            }
+            Expr::Call { function, mut args, ty }
+                if function == "date_trunc" && ty.is_timestamp() && args.len() == 2 =>
+            {
+                let (Some(inner), Some(unit)) = (args.pop(), args.pop()) else { return Err(refused()) };
+                let Solved { op, time } = of_stretch(op, time, &unit, &ty)?;
+                self.alone(op, inner, time)
             }
             Expr::Binary { op: BinaryOp::Add, left, right } => {
                 let (clock, moved) = if self.names_clock(&left) { (left, right) } else { (right, left) };
@@ -170,19 +185,52 @@ impl Scope {
         match self.ty(clock)? {
             ty if ty.is_timestamp() && found.is_timestamp() => Ok(Solved { op, time }),
             ty if ty.is_timestamp() && found == SqlType::Date => Ok(Solved { op, time: time.cast(SqlType::Timestamp) }),
-            // Today is above a day, or not, from the beginning of the day behind it.
-            SqlType::Date if found == SqlType::Date => {
-                let one = || Expr::Literal(Literal { ty: SqlType::Int, value: Value::Integer(1) });
-                let (op, time) = match op {
-                    BinaryOp::Greater => (BinaryOp::GreaterEqual, Expr::binary(BinaryOp::Add, time, one())),
-                    BinaryOp::LessEqual => (BinaryOp::Less, Expr::binary(BinaryOp::Add, time, one())),
-                    op => (op, time),
-                };
-                Ok(Solved { op, time: time.cast(SqlType::Timestamp) })
-            }
+            SqlType::Date if found == SqlType::Date => Ok(of_day(op, time)),
             _ => Err(refused()),
         }
     }
+}
+
+/// The comparison of a day with that of the clock, as one of the clock with the beginning of that day or the next.
+fn of_day(op: BinaryOp, day: Expr) -> Solved {
+    let one = || Expr::Literal(Literal { ty: SqlType::Int, value: Value::Integer(1) });
+    let (op, day) = match op {
+        BinaryOp::Greater => (BinaryOp::GreaterEqual, Expr::binary(BinaryOp::Add, day, one())),
+        BinaryOp::LessEqual => (BinaryOp::Less, Expr::binary(BinaryOp::Add, day, one())),
+        op => (op, day),
+    };
+    Solved { op, time: day.cast(SqlType::Timestamp) }
+}
+
+/// `date_trunc(unit, clock) op time` as one of the clock with the beginning of a stretch of that length.
+fn of_stretch(op: BinaryOp, time: Expr, unit: &Expr, ty: &SqlType) -> Result<Solved> {
+    let Expr::Literal(Literal { value: Value::Text(name), .. }) = unit else { return Err(refused()) };
+    let (months, days, seconds) = match name.to_ascii_lowercase().as_str() {
+        "second" => (0, 0, 1),
+        "minute" => (0, 0, 60),
+        "hour" => (0, 0, 3_600),
+        "day" => (0, 1, 0),
+        "week" => (0, 7, 0),
+        "month" => (1, 0, 0),
+        "quarter" => (3, 0, 0),
+        "year" => (12, 0, 0),
+        _ => return Err(refused()),
+    };
+    let span = Expr::Literal(Literal::interval(months, days, seconds * 1_000_000_000));
+    let time = time.cast(ty.clone());
+    let first = || Expr::Call { function: "date_trunc".into(), args: vec![unit.clone(), time.clone()], ty: ty.clone() };
+    let next = || Expr::binary(BinaryOp::Add, first(), span.clone());
+    Ok(match op {
+        BinaryOp::Greater => Solved { op: BinaryOp::GreaterEqual, time: next() },
+        BinaryOp::LessEqual => Solved { op: BinaryOp::Less, time: next() },
+        op => {
+            let at_once = Expr::binary(BinaryOp::Equal, first(), time.clone());
+            Solved {
+                op,
+                time: Expr::Case { branches: vec![(at_once, time.clone())], otherwise: Some(Box::new(next())) },
+            }
+        }
+    })
 }
 
 /// A constant that can be moved to the other side of a comparison: of the same length at any time.

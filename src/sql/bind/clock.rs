@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, JoinConstraint, JoinOperator, Select, Spanned, UnaryOperator,
-    visit_expressions,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint,
+    JoinOperator, Select, Spanned, UnaryOperator, visit_expressions,
 };
 
 use super::super::parse::fold;
@@ -46,7 +46,8 @@ fn of_condition(condition: &Expr, places: &mut Vec<usize>) {
         }
         Expr::BinaryOp {
             left,
-            op: BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq,
+            op:
+                BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq | BinaryOperator::Eq,
             right,
         } => of_sides(left, right, places),
         Expr::Between { expr, negated: false, low, high } => {
@@ -55,8 +56,10 @@ fn of_condition(condition: &Expr, places: &mut Vec<usize>) {
         }
         Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
             let compared = if let Expr::Nested(inner) = expr.as_ref() { inner } else { expr };
-            let connected =
-                matches!(compared.as_ref(), Expr::BinaryOp { op: BinaryOperator::And, .. } | Expr::Between { .. });
+            let connected = matches!(
+                compared.as_ref(),
+                Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Eq, .. } | Expr::Between { .. }
+            );
             if !connected {
                 of_condition(compared, places);
             }
@@ -74,11 +77,18 @@ fn of_sides(left: &Expr, right: &Expr, places: &mut Vec<usize>) {
     }
 }
 
-/// The clock, or the clock plus or minus something.
+/// The clock, its day, the beginning of its hour or the like, or one of these plus or minus something.
 fn of_side(side: &Expr, places: &mut Vec<usize>) {
     match side {
         Expr::Nested(inner) => of_side(inner, places),
-        Expr::Cast { expr, data_type: DataType::Timestamp(..), .. } => of_side(expr, places),
+        Expr::Cast { expr, data_type: DataType::Timestamp(..) | DataType::Date, .. } => of_side(expr, places),
+        Expr::Function(function) if named(function).as_deref() == Some("date_trunc") => {
+            if let FunctionArguments::List(list) = &function.args
+                && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(time))] = list.args.as_slice()
+            {
+                of_side(time, places);
+            }
+        }
         Expr::Function(function) if is_clock_call(function) => places.push(side.span().start.column as usize),
         Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } => {
             match (names_clock(left), names_clock(right)) {

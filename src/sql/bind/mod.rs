@@ -55,7 +55,7 @@ use super::statement::{Name, Query, Statement};
 use crate::base::{Error, Result, sqlstate};
 use crate::catalog::postgres::types_told;
 use crate::catalog::{Catalog, Relation, RelationKind};
-use crate::plan::{join_subqueries, resolve_grouping};
+use crate::plan::{check_lookups, join_subqueries, resolve_grouping};
 use crate::types::{Column as TypedColumn, Schema, SqlType, Told};
 
 pub(super) use self::types::sql_type as type_of;
@@ -249,6 +249,7 @@ fn plan_query(
     let statement = ast::Statement::Query(Box::new(query));
     let plan = planner.sql_statement_to_plan_with_context(statement, &mut context).and_then(spread::spread);
     let plan = plan
+        .and_then(check_lookups)
         .and_then(resolve_grouping)
         .and_then(sets::count_both_sides)
         .and_then(shifts::spell_shifts)

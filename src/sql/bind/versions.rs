@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArgumentList, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator,
-    ObjectName, Query, Select, Spanned, TableFactor, TableVersion, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Join,
+    JoinConstraint, JoinOperator, ObjectName, Query, Select, Spanned, TableFactor, TableVersion, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::super::parse::fold;
@@ -44,7 +45,8 @@ impl Rewriter<'_> {
         let Some(TableVersion::ForSystemTimeAsOf(time)) = version.take() else { return Ok(()) };
         if is_proctime(&time) {
             let condition = condition(&mut join.join_operator, at)?;
-            *condition = binary(mark(LOOKUP), BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
+            *condition =
+                binary(mark(LOOKUP, Vec::new()), BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
             return Ok(());
         }
         let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
@@ -56,11 +58,13 @@ impl Rewriter<'_> {
         let relation = self.catalog.resolve(schema, table).map_err(|error| error.at(at))?;
         let column = relation.watermark.as_ref().and_then(|watermark| relation.columns.columns.get(watermark.column));
         let Some(column) = column else {
-            return Err(Error::unsupported(format!("{} has no versions: it has no event time", relation.title()))
-                .with_hint(
-                    "Declare WATERMARK FOR its time, or write ASOF JOIN ... ON keys AND left.time >= right.time.",
-                )
-                .at(at));
+            // Without versions there is what it holds when the row comes: whether `time` says so is seen in the plan.
+            let condition = condition(&mut join.join_operator, at)?;
+            let title = Expr::value(Value::SingleQuotedString(relation.title()));
+            let place = Expr::value(Value::Number(at.to_string(), false));
+            let lookup = mark(LOOKUP, vec![time, title, place]);
+            *condition = binary(lookup, BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
+            return Ok(());
         };
         let mut idents = match alias {
             Some(alias) => vec![alias.name.clone()],
@@ -69,7 +73,7 @@ impl Rewriter<'_> {
         idents.push(Ident::with_quote('"', column.name.clone()));
         let later = binary(time, BinaryOperator::GtEq, Expr::CompoundIdentifier(idents));
         let condition = condition(&mut join.join_operator, at)?;
-        let versions = binary(mark(ASOF), BinaryOperator::And, later);
+        let versions = binary(mark(ASOF, Vec::new()), BinaryOperator::And, later);
         *condition = binary(versions, BinaryOperator::And, Expr::Nested(Box::new(condition.clone())));
         Ok(())
     }
@@ -102,15 +106,16 @@ fn condition(operator: &mut JoinOperator, at: usize) -> Result<&mut Expr> {
     Ok(condition)
 }
 
-/// The condition that marks a join as one with versions, or a lookup.
-fn mark(name: &str) -> Expr {
+/// The condition that marks a join as one with versions, or a lookup; of what time, of what relation and where, if that is
+/// to be judged.
+fn mark(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: Vec::new(),
+            args: args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect(),
             clauses: Vec::new(),
         }),
         filter: None,
