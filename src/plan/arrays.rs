@@ -17,10 +17,12 @@ pub(super) fn aggregate_arrays(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
         let mapped = plan.map_expressions(|expr| {
             let name = names.save(&expr);
             let rewritten = expr.transform_up(|expr| match &expr {
-                Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == ARRAY_OF => match &args[..] {
-                    [Expr::ScalarSubquery(subquery)] => aggregated(subquery).map(Transformed::yes),
-                    _ => internal_err!("ARRAY of something that is no sub-query"),
-                },
+                Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == ARRAY_OF => {
+                    match args.first().and_then(subquery_in) {
+                        Some(subquery) => aggregated(subquery).map(Transformed::yes),
+                        None => internal_err!("ARRAY of something that is no sub-query"),
+                    }
+                }
                 _ => Ok(Transformed::no(expr)),
             })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
@@ -28,6 +30,15 @@ pub(super) fn aggregate_arrays(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
         if mapped.transformed { mapped.map_data(LogicalPlan::recompute_schema) } else { Ok(mapped) }
     });
     rewritten.data()
+}
+
+/// The sub-query that an argument is, perhaps told to be NULL at times.
+fn subquery_in(arg: &Expr) -> Option<&Subquery> {
+    match arg {
+        Expr::ScalarSubquery(subquery) => Some(subquery),
+        Expr::ScalarFunction(call) if call.args.len() == 1 => call.args.first().and_then(subquery_in),
+        _ => None,
+    }
 }
 
 fn aggregated(subquery: &Subquery) -> PlanResult<Expr> {

@@ -18,6 +18,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("substr", &[Text, Int, Int], TEXT, Run::Text(substring)),
     function("left", &[Text, Int], TEXT, Run::Text(left)),
     function("right", &[Text, Int], TEXT, Run::Text(right)),
+    function("__varchar", &[Text, Int], TEXT, Run::Text(varchar)),
     function("strpos", &[Text, Text], INT, Run::Int(|row| Ok(Some(position(row))))),
     function("position", &[Text, Text], INT, Run::Int(|row| Ok(Some(position(row))))),
     function("overlay", &[Text, Text, Int], TEXT, Run::Text(overlay)),
@@ -157,6 +158,18 @@ fn pad(row: &Row<'_>, before: bool, out: &mut String) -> Made<()> {
         out.push_str(text);
         out.extend(filling);
     }
+    Ok(Some(()))
+}
+
+/// A text in a column of so many characters: blanks beyond them go, anything else does not fit.
+fn varchar(row: &Row<'_>, out: &mut String) -> Made<()> {
+    let (text, length) = (row.text(0), row.int(1).max(0) as usize);
+    let end = text.char_indices().nth(length).map_or(text.len(), |(end, _)| end);
+    if text[end..].contains(|character| character != ' ') {
+        let message = format!("value too long for type character varying({length})");
+        return Err(Reason::new(sqlstate::STRING_DATA_RIGHT_TRUNCATION, message));
+    }
+    out.push_str(&text[..end]);
     Ok(Some(()))
 }
 

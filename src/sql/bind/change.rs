@@ -3,16 +3,16 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut};
 
+use super::assigned::assigned;
 use super::errors::{hinted, planned};
 use super::provider::Provider;
 use super::{BindMode, Binder, BoundQuery, plan_query};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
 use crate::catalog::{Relation, RelationKind};
-use crate::functions::can_cast;
 use crate::sql::parse::{fold, parse};
 use crate::sql::statement::{ColumnDeclaration, Delete, Insert, Name, Query, Statement, Update};
 use crate::types::SqlType;
@@ -370,30 +370,6 @@ fn width_checked(source: &LogicalPlan, mut set: Vec<usize>, insert: &Insert) -> 
         .with_detail(format!("The source has {width} columns, the target {}.", set.len()))
         .with_hint("Name the columns: INSERT INTO table (a, b) ...")
         .at(insert.table.position))
-}
-
-/// `value` as an assignment to the column `declared` of type `ty` makes it.
-fn assigned(value: Expr, input: &LogicalPlan, ty: &SqlType, declared: &ColumnDeclaration) -> Result<Expr> {
-    use datafusion::logical_expr::ExprSchemable;
-    let target = ty.arrow();
-    let found = planned(value.get_type(input.schema()))?;
-    if found == target {
-        return Ok(value);
-    }
-    let castable = found.is_null() || SqlType::from_arrow(&found).is_ok_and(|from| can_cast(&from, ty));
-    if !castable {
-        let shown = SqlType::from_arrow(&found).map_or_else(|_| found.to_string(), |ty| ty.to_string());
-        return Err(Error::invalid(format!(
-            "column \"{}\" is of type {ty} but expression is of type {shown}",
-            declared.name.name
-        ))
-        .with_code(sqlstate::DATATYPE_MISMATCH)
-        .with_hint("Cast the expression."));
-    }
-    if let Expr::Literal(ScalarValue::Null, _) = value {
-        return planned(ScalarValue::try_from(&target)).map(|null| Expr::Literal(null, None));
-    }
-    Ok(cast(value, target))
 }
 
 /// The column `name`, of `qualifier`.

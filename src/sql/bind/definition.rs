@@ -13,6 +13,7 @@ use sqlparser::ast::{self, Spanned};
 
 use super::errors::{hinted, planned};
 use super::provider::Provider;
+use super::spellings::length_of;
 use super::types::sql_type;
 use super::{BindMode, Binder};
 use crate::base::{Error, Result, did_you_mean, sqlstate};
@@ -83,6 +84,12 @@ impl Binder<'_> {
             places.push(schema.columns.len());
             // A generated column without a type has one once its expression is bound, below.
             let ty = match &column.data_type {
+                // What comes from elsewhere is not written by a statement, which counts the characters.
+                Some(ty)
+                    if kind == ObjectKind::Table && create.options.values.is_empty() && length_of(ty).is_some() =>
+                {
+                    SqlType::Varchar
+                }
                 Some(ty) => sql_type(ty).map_err(|error| error.at(column.name.position))?,
                 None => SqlType::Varchar,
             };

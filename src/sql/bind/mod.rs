@@ -4,6 +4,7 @@
 //!   Query ─ legacy windows ─ refusals ─ output names ─▶ SqlToRel (our provider) ─▶ types ─▶ LogicalPlan
 //! ```
 
+mod assigned;
 mod change;
 mod check;
 mod clock;
@@ -28,6 +29,7 @@ mod rows;
 mod set_functions;
 mod sets;
 mod shifts;
+mod spellings;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -225,6 +227,7 @@ fn plan_query(
     ties: bool,
 ) -> Result<LogicalPlan> {
     legacy::rewrite(&mut query)?;
+    spellings::rewrite(&mut query)?;
     versions::rewrite(&mut query, provider.catalog)?;
     check::check(&query, provider)?;
     if provider.mode == BindMode::Stored && !limits::order_matters(&query) {

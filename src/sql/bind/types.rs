@@ -35,7 +35,10 @@ pub(in crate::sql) fn sql_type(ty: &DataType) -> Result<SqlType> {
             SqlType::Varchar
         }
         DataType::Varchar(Some(_)) | DataType::CharacterVarying(Some(_)) | DataType::CharVarying(_) => {
-            return refused(&ty.to_string(), "Write VARCHAR; lengths are not enforced.");
+            return refused(
+                &ty.to_string(),
+                "Write VARCHAR: lengths are for columns of tables without a connector, and for casts.",
+            );
         }
         DataType::Char(_) | DataType::Character(_) => return refused(&ty.to_string(), "Write VARCHAR."),
         DataType::Bytea => SqlType::Bytea,
