@@ -25,13 +25,13 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result as PlanResult, internal_err};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when,
 };
 
 use self::around::{Around, is_refusal, join, matching};
-use self::outward::{holds_subquery, outward};
+use self::outward::{holds_subquery, outward, outward_of};
 use self::push::counted;
 use super::subquery::over_input;
 use crate::functions::{aggregate_function, native_call};
@@ -286,11 +286,17 @@ fn filtered(around: &Around<'_>, plan: &LogicalPlan, inner: bool) -> PlanResult<
     if holds_subquery(&filter.predicate) || !outward(&filter.input).is_empty() {
         return Ok(None);
     }
-    let rows = around.fresh(&filter.input)?;
+    // What is about the rows alone stays theirs: it may be about the clock.
+    let scope = filter.input.schema();
+    let parts = split_conjunction_owned(filter.predicate.clone());
+    let (own, about): (Vec<Expr>, Vec<Expr>) = parts.into_iter().partition(|part| outward_of(part, scope).is_empty());
+    let rows = LogicalPlanBuilder::from(filter.input.as_ref().clone());
+    let rows = if let Some(own) = conjunction(own) { rows.filter(own)? } else { rows };
+    let rows = around.fresh(&rows.build()?)?;
     let columns: Vec<Expr> = rows.columns.iter().cloned().map(Expr::Column).collect();
-    let condition = around.beside(&filter.predicate, filter.input.schema(), &columns)?;
+    let about = about.iter().map(|part| around.beside(part, scope, &columns)).collect::<PlanResult<Vec<_>>>()?;
     let values = above(around, plan, &columns, &|plan| matches!(plan, LogicalPlan::Filter(_)))?;
-    Ok(Some((rows.plan, vec![condition], values)))
+    Ok(Some((rows.plan, about, values)))
 }
 
 /// The columns of `plan` beside the rows around: what it shows of `columns`, those of the node that `is_base` says.
