@@ -28,7 +28,7 @@ use datafusion::optimizer::optimizer::OptimizerContext;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 
 use super::arrays::aggregate_arrays;
-use super::decorrelate::{decorrelate, is_plain_exists};
+use super::decorrelate::{decorrelate, is_plain_exists, subquery_in};
 use super::single::SingleRow;
 
 /// `plan` with its sub-queries made ready for join rules, and those about the row around them as joins. `strict`: what
@@ -65,7 +65,7 @@ fn has_subquery(plan: &LogicalPlan) -> PlanResult<bool> {
 }
 
 fn is_subquery(expr: &Expr) -> bool {
-    matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
+    subquery_in(expr).is_some()
 }
 
 /// `= ANY` is IN, `<> ALL` is NOT IN.

@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 
 use crate::base::{Error, sqlstate};
 use crate::functions::SEVERAL_ROWS;
+use crate::plan::{columns_around, subquery_in};
 
 /// `plan`, in which the sub-queries that need it are functions.
 pub(super) fn without_dependents(plan: LogicalPlan, state: &Arc<SessionState>) -> PlanResult<LogicalPlan> {
@@ -42,21 +43,11 @@ fn has_subquery(plan: &LogicalPlan) -> PlanResult<bool> {
     let mut found = false;
     plan.apply(|node| {
         node.apply_expressions(|expr| {
-            found |= expr.exists(|expr| Ok(subquery_of(expr).is_some()))?;
+            found |= expr.exists(|expr| Ok(subquery_in(expr).is_some()))?;
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })
     })?;
     Ok(found)
-}
-
-fn subquery_of(expr: &Expr) -> Option<&Subquery> {
-    match expr {
-        Expr::ScalarSubquery(subquery) => Some(subquery),
-        Expr::Exists(exists) => Some(&exists.subquery),
-        Expr::InSubquery(within) => Some(&within.subquery),
-        Expr::SetComparison(comparison) => Some(&comparison.subquery),
-        _ => None,
-    }
 }
 
 /// Whether everything that `plan` reads is given at once, as catalogs are.
@@ -98,8 +89,8 @@ impl Rewriting<'_> {
     }
 
     fn expr(&self, expr: Expr, node: &LogicalPlan) -> PlanResult<Transformed<Expr>> {
-        let Some(subquery) = subquery_of(&expr) else { return Ok(Transformed::no(expr)) };
-        let correlated = !outer_references(&subquery.subquery)?.is_empty();
+        let Some(subquery) = subquery_in(&expr) else { return Ok(Transformed::no(expr)) };
+        let correlated = !columns_around(&subquery.subquery).is_empty();
         let checked = || datafusion::logical_expr::logical_plan::check_subquery_expr(node, &subquery.subquery, &expr);
         if !correlated || !(self.eager || checked().is_err()) {
             return self.inside(expr);
@@ -139,7 +130,7 @@ impl Rewriting<'_> {
 
     fn function(&self, kind: Kind, subquery: &Subquery, first: Option<Expr>) -> PlanResult<Transformed<Expr>> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let outer = outer_references(&subquery.subquery)?;
+        let outer = columns_around(&subquery.subquery);
         let value = subquery.subquery.schema().field(0).data_type().clone();
         let ty = match kind {
             Kind::Scalar => value,
@@ -164,31 +155,6 @@ impl Rewriting<'_> {
         let call = Arc::new(ScalarUDF::new_from_impl(function)).call(args);
         Ok(Transformed::new(call, true, TreeNodeRecursion::Jump))
     }
-}
-
-/// The columns that `plan` takes from outside.
-fn outer_references(plan: &LogicalPlan) -> PlanResult<Vec<Column>> {
-    let mut found: Vec<Column> = Vec::new();
-    plan.apply(|node| {
-        let scope = merge_schema(&node.inputs());
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                let mut add = |column: Column| {
-                    if !found.contains(&column) {
-                        found.push(column);
-                    }
-                };
-                if let Expr::OuterReferenceColumn(_, column) = expr {
-                    add(column.clone());
-                }
-                if let Some(subquery) = subquery_of(expr) {
-                    outer_references(&subquery.subquery)?.into_iter().filter(|c| !scope.has_column(c)).for_each(add);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(found)
 }
 
 /// `plan` with constants in the place of what it takes from outside.

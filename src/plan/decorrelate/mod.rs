@@ -36,6 +36,7 @@ use self::push::counted;
 use super::subquery::over_input;
 use crate::functions::{aggregate_function, native_call};
 
+pub use self::outward::{columns_around, subquery_in};
 pub(super) use self::plain::exists as is_plain_exists;
 
 /// How deep sub-queries within sub-queries name rows further out than the next, at most.

@@ -16,6 +16,11 @@ pub(super) type Outer = (FieldRef, Column);
 /// Gives what stands for a column of a row around; `None`: it stays.
 pub(super) type Replace<'a> = dyn FnMut(&FieldRef, &Column) -> Option<Expr> + 'a;
 
+/// [`outward`], without what is known of the columns.
+pub fn columns_around(plan: &LogicalPlan) -> Vec<Column> {
+    outward(plan).into_iter().map(|(_, column)| column).collect()
+}
+
 /// The columns of the rows around that `plan` names, each once.
 pub(super) fn outward(plan: &LogicalPlan) -> Vec<Outer> {
     let mut found = Vec::new();
@@ -63,7 +68,7 @@ fn add(found: &mut Vec<Outer>, more: impl Iterator<Item = Outer>) {
 }
 
 /// The sub-query that an expression is, not one beneath it.
-pub(super) fn subquery_in(expr: &Expr) -> Option<&Subquery> {
+pub fn subquery_in(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery) => Some(subquery),
         Expr::Exists(exists) => Some(&exists.subquery),

@@ -14,7 +14,7 @@ use sqlparser::ast::{
     VisitorMut,
 };
 
-use super::super::parse::fold;
+use super::super::parse::{fold, visited};
 use super::operators::call;
 use super::set_functions::expressions;
 use crate::base::{Error, Result, sqlstate};
@@ -35,10 +35,7 @@ fn arguments(name: &str) -> Option<usize> {
 
 /// Rewrites what `query` calls of them.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    visited(query.visit(&mut Rewriter))
 }
 
 struct Rewriter;

@@ -9,15 +9,13 @@ use sqlparser::ast::{
 };
 
 use super::super::dialect::PARTITION_ARGUMENT;
+use super::super::parse::visited;
 use crate::base::{Error, Result};
 use crate::plan::{WINDOW_END, WINDOW_START};
 
 /// Rewrites every SELECT of `query` that groups by a window function.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    visited(query.visit(&mut Rewriter))
 }
 
 struct Rewriter;

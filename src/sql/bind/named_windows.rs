@@ -9,15 +9,12 @@ use sqlparser::ast::{
     WindowSpec, WindowType, visit_expressions_mut,
 };
 
-use super::super::parse::fold;
+use super::super::parse::{fold, visited};
 use crate::base::{Error, Result, sqlstate};
 
 /// Rewrites `query` and those within it.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    visited(query.visit(&mut Rewriter))
 }
 
 struct Rewriter;

@@ -15,7 +15,7 @@ use sqlparser::ast::{
     TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use super::super::parse::fold;
+use super::super::parse::{fold, visited};
 use super::BindMode;
 use super::errors::{carry, translate};
 use super::operators::call;
@@ -57,10 +57,7 @@ pub(super) fn name_of(name: &ObjectName) -> Option<String> {
 /// Rewrites what `query` says of such functions: in FROM they may name what stands before them, in expressions they are
 /// `__rows(array)`.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    visited(query.visit(&mut Rewriter))
 }
 
 struct Rewriter;

@@ -21,7 +21,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::super::parse::fold;
+use super::super::parse::{fold, visited};
 use super::operators::call;
 use crate::base::{Error, Result};
 
@@ -30,10 +30,7 @@ const SETS_MAX: usize = 4096;
 
 /// Rewrites what stands in `query`.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    visited(query.visit(&mut Rewriter))
 }
 
 struct Rewriter;

@@ -8,17 +8,14 @@ use sqlparser::ast::{
     VisitorMut,
 };
 
-use super::super::parse::fold;
+use super::super::parse::{fold, visited};
 use crate::base::{Error, Result};
 use crate::catalog::Catalog;
 use crate::plan::{ASOF, LOOKUP};
 
 /// Rewrites every versioned relation of `query` that stands on the right of a join.
 pub(super) fn rewrite(query: &mut Query, catalog: &Catalog) -> Result<()> {
-    match query.visit(&mut Rewriter { catalog }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    visited(query.visit(&mut Rewriter { catalog }))
 }
 
 struct Rewriter<'a> {

@@ -1,5 +1,7 @@
 //! A place in a statement's tokens: words are compared by their text, since many of ours are no keywords of sqlparser.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{DataType, Expr, ObjectName, Query};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -202,6 +204,14 @@ impl<'a> Cursor<'a> {
         }
         self.expect(&Token::RParen)?;
         Ok(names)
+    }
+}
+
+/// The answer of a visitor that stops at an error.
+pub(in crate::sql) fn visited(flow: ControlFlow<Error>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
     }
 }
 

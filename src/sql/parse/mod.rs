@@ -22,7 +22,7 @@ mod versions;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use self::cursor::Cursor;
-pub(super) use self::cursor::fold;
+pub(super) use self::cursor::{fold, visited};
 pub(super) use self::session::boolean;
 use super::dialect::MillstreamDialect;
 use super::statement::{Explain, ParsedStatement, Statement};

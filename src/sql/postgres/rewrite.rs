@@ -18,14 +18,11 @@ use super::names::REGS;
 use crate::base::{Error, Result};
 use crate::catalog::schemas;
 use crate::functions::{ARRAY_OF, is_native};
-use crate::sql::parse::fold;
+use crate::sql::parse::{fold, visited};
 
 /// Rewrites `query`; names of its columns were given before.
 pub(in crate::sql) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    visited(query.visit(&mut Rewriter))
 }
 
 /// The type of objects' numbers, as the planner is told.
