@@ -33,6 +33,7 @@ pub use bridge::{
     may_be_null, native_call, proctime_udf, register_all, register_clock, row_order, row_order_args, session_config,
     session_state_builder, sql_function, with_own_casts,
 };
+pub use bridge::{outward, plain};
 pub use cast::exists as can_cast;
 pub use compiled::Compiled;
 pub use display::Named;

@@ -31,7 +31,6 @@ mod window;
 
 pub use asof::{ASOF, asof_mark};
 pub use batch::for_batch;
-pub use decorrelate::{columns_around, subquery_in};
 pub use during::CLOCK_HINT;
 pub use grouping::resolve_grouping;
 pub use index::{index_for, plan_index};

@@ -28,8 +28,10 @@ use datafusion::optimizer::optimizer::OptimizerContext;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 
 use super::arrays::aggregate_arrays;
-use super::decorrelate::{decorrelate, is_plain_exists, subquery_in};
+use super::decorrelate::decorrelate;
 use super::single::SingleRow;
+use crate::functions::outward::subquery_in;
+use crate::functions::plain;
 
 /// `plan` with its sub-queries made ready for join rules, and those about the row around them as joins. `strict`: what
 /// cannot be a join is an error; else it stays.
@@ -150,7 +152,7 @@ fn embedded(expr: Expr, outer: &DFSchema, filter: bool) -> PlanResult<Transforme
             if filter
                 && !exists.subquery.outer_ref_columns.is_empty()
                 && !always_a_row(&exists.subquery.subquery)
-                && is_plain_exists(&exists.subquery.subquery) =>
+                && plain::exists(&exists.subquery.subquery) =>
         {
             Ok(Transformed::no(Expr::Exists(exists)))
         }

@@ -28,7 +28,8 @@ use tokio::runtime::Handle;
 
 use crate::base::{Error, sqlstate};
 use crate::functions::SEVERAL_ROWS;
-use crate::plan::{columns_around, subquery_in};
+use crate::functions::outward::{columns_around, subquery_in};
+use crate::functions::plain::is_plain;
 
 /// `plan`, in which the sub-queries that need it are functions.
 pub(super) fn without_dependents(plan: LogicalPlan, state: &Arc<SessionState>) -> PlanResult<LogicalPlan> {
@@ -77,10 +78,9 @@ impl Rewriting<'_> {
     fn plan(&self, plan: LogicalPlan) -> PlanResult<LogicalPlan> {
         let rewritten = plan.transform_up(|node| {
             let names = NamePreserver::new(&node);
-            let outer = node.clone();
             let changed = node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let rewritten = expr.transform_down(|expr| self.expr(expr, &outer))?;
+                let rewritten = expr.transform_down(|expr| self.expr(expr))?;
                 Ok(rewritten.update_data(|expr| name.restore(expr)))
             })?;
             if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
@@ -88,11 +88,10 @@ impl Rewriting<'_> {
         Ok(rewritten.data)
     }
 
-    fn expr(&self, expr: Expr, node: &LogicalPlan) -> PlanResult<Transformed<Expr>> {
+    fn expr(&self, expr: Expr) -> PlanResult<Transformed<Expr>> {
         let Some(subquery) = subquery_in(&expr) else { return Ok(Transformed::no(expr)) };
         let correlated = !columns_around(&subquery.subquery).is_empty();
-        let checked = || datafusion::logical_expr::logical_plan::check_subquery_expr(node, &subquery.subquery, &expr);
-        if !correlated || !(self.eager || checked().is_err()) {
+        if !correlated || (is_plain(&expr) && !self.eager) {
             return self.inside(expr);
         }
         match expr {

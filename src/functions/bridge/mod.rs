@@ -18,6 +18,8 @@ mod lower;
 mod may_be_null;
 mod now;
 mod numbering;
+pub mod outward;
+pub mod plain;
 mod planner;
 mod row_order;
 mod rule;

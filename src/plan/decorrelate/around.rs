@@ -8,8 +8,8 @@ use datafusion::common::{Column, DFSchema, DataFusionError, Result as PlanResult
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr};
 
-use super::outward::{Outer, map_inward_of, map_outward_of, outward};
 use crate::base::{Error, sqlstate};
+use crate::functions::outward::{Outer, map_inward_of, map_outward_of, outward};
 
 /// A value of the row around, as a column.
 #[derive(Clone)]

@@ -9,13 +9,11 @@
 //! ```
 //!
 //! Each set of values that a sub-query takes from outside is worked out once, whatever rows have it. LATERAL goes the same
-//! way, and EXISTS and IN do as semi joins. The plainest ones ([`plain`]) are left to DataFusion, which does the same.
+//! way, and EXISTS and IN do as semi joins. The plainest ones ([`crate::functions::plain`]) are left to DataFusion, which does the same.
 //!
 //! A value of a sub-query that has several rows is a fault of the row around: it is looked for by `__single(array_agg(v))`.
 
 mod around;
-mod outward;
-mod plain;
 mod push;
 
 use std::cell::Cell;
@@ -31,13 +29,11 @@ use datafusion::logical_expr::{
 };
 
 use self::around::{Around, is_refusal, join, matching};
-use self::outward::{holds_subquery, outward, outward_of};
+
 use self::push::counted;
 use super::subquery::over_input;
-use crate::functions::{aggregate_function, native_call};
-
-pub use self::outward::{columns_around, subquery_in};
-pub(super) use self::plain::exists as is_plain_exists;
+use crate::functions::outward::{holds_subquery, outward, outward_of};
+use crate::functions::{aggregate_function, native_call, plain};
 
 /// How deep sub-queries within sub-queries name rows further out than the next, at most.
 const DEPTH: usize = 16;

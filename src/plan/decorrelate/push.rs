@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 };
 
 use super::around::{Around, Key, Pushed, join, refused, same};
-use super::outward::{Outer, holds_subquery, map_outward, outward, outward_of};
+use crate::functions::outward::{Outer, holds_subquery, map_outward, outward, outward_of};
 use crate::plan::Unnest;
 
 /// Aggregates that are 0 over nothing; the others are NULL.
@@ -51,6 +51,11 @@ impl Around<'_> {
                 let pushed = self.push(input)?;
                 let plan = LogicalPlanBuilder::from(pushed.tight()?).distinct()?.build()?;
                 Ok(Pushed { plan, ..pushed })
+            }
+            LogicalPlan::Distinct(Distinct::On(on)) => {
+                let order = on.sort_expr.as_deref().unwrap_or_default();
+                let pushed = self.first(&on.input, &on.on_expr, order, 0, Some(1))?;
+                self.projected(pushed, &on.select_expr, on.input.schema())
             }
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Sort(sort) => self.sort(sort),
@@ -297,7 +302,7 @@ impl Around<'_> {
 
     fn sort(&self, sort: &Sort) -> PlanResult<Pushed> {
         if let Some(fetch) = sort.fetch {
-            return self.first(&sort.input, &sort.expr, 0, Some(fetch));
+            return self.first(&sort.input, &[], &sort.expr, 0, Some(fetch));
         }
         let pushed = self.ordered(&sort.input, &sort.expr)?;
         let order = self.moved_sort(&sort.expr, sort.input.schema(), &pushed)?;
@@ -318,7 +323,7 @@ impl Around<'_> {
             return Err(refused(&LogicalPlan::Limit(limit.clone())));
         };
         match limit.input.as_ref() {
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.first(&sort.input, &sort.expr, skip, fetch),
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.first(&sort.input, &[], &sort.expr, skip, fetch),
             // What shows columns does so of the rows that are left.
             LogicalPlan::Projection(projection) => {
                 let input = Arc::clone(&projection.input);
@@ -329,18 +334,31 @@ impl Around<'_> {
             LogicalPlan::SubqueryAlias(alias) => {
                 self.push(&LogicalPlan::Limit(Limit { input: Arc::clone(&alias.input), ..limit.clone() }))
             }
-            _ => self.first(&limit.input, &[], skip, fetch),
+            _ => self.first(&limit.input, &[], &[], skip, fetch),
         }
     }
 
-    /// The rows of `plan` from `skip` on, `fetch` of them, for each row around.
-    fn first(&self, plan: &LogicalPlan, order: &[SortExpr], skip: usize, fetch: Option<usize>) -> PlanResult<Pushed> {
+    /// The rows of `plan` from `skip` on, `fetch` of them, for each row around and each set of values of `within`.
+    fn first(
+        &self,
+        plan: &LogicalPlan,
+        within: &[Expr],
+        order: &[SortExpr],
+        skip: usize,
+        fetch: Option<usize>,
+    ) -> PlanResult<Pushed> {
         let pushed = self.ordered(plan, order)?;
+        let named: Vec<Outer> = within.iter().flat_map(|expr| outward_of(expr, plan.schema())).collect();
+        let pushed = self.with_keys(pushed, &self.places(&named))?;
+        let mut partition: Vec<Expr> = pushed.key_columns().collect();
+        for expr in within {
+            partition.push(self.moved_over(expr, plan.schema(), &pushed)?);
+        }
         let function = Expr::WindowFunction(Box::new(WindowFunction {
             fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()),
             params: WindowFunctionParams {
                 args: Vec::new(),
-                partition_by: pushed.key_columns().collect(),
+                partition_by: partition,
                 order_by: self.moved_sort(order, plan.schema(), &pushed)?,
                 window_frame: WindowFrame::new(Some(true)),
                 filter: None,

@@ -11,10 +11,10 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
 /// A column of a row around.
-pub(super) type Outer = (FieldRef, Column);
+pub type Outer = (FieldRef, Column);
 
 /// Gives what stands for a column of a row around; `None`: it stays.
-pub(super) type Replace<'a> = dyn FnMut(&FieldRef, &Column) -> Option<Expr> + 'a;
+pub type Replace<'a> = dyn FnMut(&FieldRef, &Column) -> Option<Expr> + 'a;
 
 /// [`outward`], without what is known of the columns.
 pub fn columns_around(plan: &LogicalPlan) -> Vec<Column> {
@@ -22,7 +22,7 @@ pub fn columns_around(plan: &LogicalPlan) -> Vec<Column> {
 }
 
 /// The columns of the rows around that `plan` names, each once.
-pub(super) fn outward(plan: &LogicalPlan) -> Vec<Outer> {
+pub fn outward(plan: &LogicalPlan) -> Vec<Outer> {
     let mut found = Vec::new();
     for (i, child) in plan.inputs().into_iter().enumerate() {
         let beside = match plan {
@@ -40,7 +40,7 @@ pub(super) fn outward(plan: &LogicalPlan) -> Vec<Outer> {
 }
 
 /// The same of an expression over rows of `scope`.
-pub(super) fn outward_of(expr: &Expr, scope: &DFSchema) -> Vec<Outer> {
+pub fn outward_of(expr: &Expr, scope: &DFSchema) -> Vec<Outer> {
     let mut found = Vec::new();
     let _ = expr.apply(|expr| {
         match expr {
@@ -79,12 +79,12 @@ pub fn subquery_in(expr: &Expr) -> Option<&Subquery> {
 }
 
 /// Whether an expression holds a sub-query.
-pub(super) fn holds_subquery(expr: &Expr) -> bool {
+pub fn holds_subquery(expr: &Expr) -> bool {
     expr.exists(|expr| Ok(subquery_in(expr).is_some())).unwrap_or(true)
 }
 
 /// `plan` with `replace` of the columns of the rows around that it names.
-pub(super) fn map_outward(plan: LogicalPlan, replace: &mut Replace<'_>) -> PlanResult<LogicalPlan> {
+pub fn map_outward(plan: LogicalPlan, replace: &mut Replace<'_>) -> PlanResult<LogicalPlan> {
     let left = match &plan {
         LogicalPlan::Join(join) => Some(Arc::clone(join.left.schema())),
         _ => None,
@@ -112,7 +112,7 @@ pub(super) fn map_outward(plan: LogicalPlan, replace: &mut Replace<'_>) -> PlanR
 }
 
 /// The same of an expression over rows of `scope`.
-pub(super) fn map_outward_of(expr: Expr, scope: &DFSchema, replace: &mut Replace<'_>) -> PlanResult<Expr> {
+pub fn map_outward_of(expr: Expr, scope: &DFSchema, replace: &mut Replace<'_>) -> PlanResult<Expr> {
     expr.transform_up(|expr| {
         let mut within = |subquery: Subquery| -> PlanResult<Subquery> {
             let plan = map_outward(Arc::unwrap_or_clone(subquery.subquery), &mut |field, column| {
@@ -142,7 +142,7 @@ pub(super) fn map_outward_of(expr: Expr, scope: &DFSchema, replace: &mut Replace
 }
 
 /// The columns that sub-queries of `expr` name of its rows, of `scope`, replaced.
-pub(super) fn map_inward_of(expr: Expr, scope: &DFSchema, replace: &mut Replace<'_>) -> PlanResult<Expr> {
+pub fn map_inward_of(expr: Expr, scope: &DFSchema, replace: &mut Replace<'_>) -> PlanResult<Expr> {
     let nothing = DFSchema::empty();
     map_outward_of(expr, &nothing, &mut |field, column| {
         if scope.has_column(column) { replace(field, column) } else { None }

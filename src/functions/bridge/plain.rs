@@ -3,11 +3,21 @@
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Filter, LogicalPlan, Operator};
 
-use super::outward::{outward, outward_of};
+use super::outward::{holds_subquery, outward, outward_of};
+
+/// Whether a sub-query about the row around it, as `expr` asks for it, is left to DataFusion.
+pub fn is_plain(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarSubquery(subquery) => scalar(&subquery.subquery),
+        Expr::Exists(found) => exists(&found.subquery.subquery),
+        Expr::InSubquery(within) => exists(&within.subquery.subquery),
+        _ => true,
+    }
+}
 
 /// A value: an aggregate without GROUP BY of rows where columns are equal to the row around. What names nothing around it
 /// is plain too.
-pub(super) fn scalar(plan: &LogicalPlan) -> bool {
+pub fn scalar(plan: &LogicalPlan) -> bool {
     if outward(plan).is_empty() {
         return true;
     }
@@ -23,7 +33,7 @@ pub fn exists(plan: &LogicalPlan) -> bool {
         return true;
     }
     let LogicalPlan::Filter(filter) = shown(plan) else { return false };
-    about(filter, |part| !super::holds_subquery(part))
+    about(filter, |part| !holds_subquery(part))
 }
 
 /// What is beneath steps that only show columns of their own.
